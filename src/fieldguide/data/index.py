@@ -1,0 +1,383 @@
+"""From a folder or a CSV file to an `ImageIndex`: which pictures there are, of which class, in which part.
+
+Layouts, recognised without being told:
+
+- parts: `training_set` + `test_set`, or `train` [+ `val`] [+ `test`] and their usual other names, class folders inside;
+- flat: class folders directly in the folder;
+- CSV: a file with the columns `path,label[,split][,group]`, paths relative to the file.
+
+No picture is opened here. A file that is no picture is left out with its reason; hidden files and the litter of
+operating systems are passed over without a word.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldguide.data.decoding import EXTENSIONS
+from fieldguide.errors import DatasetError
+from fieldguide.records import ImageIndex, LabeledImage, Skipped
+
+PART_NAMES = {
+    "train": ("training_set", "train", "training", "trainset", "train_set"),
+    "val": ("val", "valid", "validation", "validation_set", "val_set", "valid_set", "dev"),
+    "test": ("test_set", "test", "testing", "testset"),
+}
+_PART_OF = {name: part for part, names in PART_NAMES.items() for name in names}
+_LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "@eadir", "$recycle.bin"})
+
+
+@dataclass(frozen=True)
+class _File:
+    path: str  # posix, relative to the root
+    class_name: str
+    part: str | None
+    group: str | None = None
+
+
+def index_folder(
+    source: str | os.PathLike[str],
+    *,
+    group_by: str | None = None,
+    exclude_classes: Sequence[str] = (),
+    merge_subfolders: bool = False,
+) -> ImageIndex:
+    """Finds the pictures of a data set and their classes.
+
+    Args:
+        source: a folder in one of the layouts above, or a CSV file.
+        group_by: regular expression searched for in each path; what it matches (its first group, if it has one) names
+            the picture's group. Pictures it does not match are each a group of their own.
+        exclude_classes: class folders to leave out.
+        merge_subfolders: subfolders of class folders belong to the class above them, even where the same subfolder
+            names occur under several classes.
+
+    Raises:
+        DatasetError: if the folder is missing, holds no class folders or only one class, if a test class is unknown to
+            the training part, if a class name occurs twice, or if a row of the CSV file is wrong.
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise DatasetError(f"There is no folder or file {str(path)!r}.\nhint: {_neighbour_hint(path)}")
+    skipped: list[Skipped] = []
+    if path.is_file():
+        if path.suffix.lower() != ".csv":
+            raise DatasetError(
+                f"{str(path)!r} is a file; expected a folder of class folders, or a CSV file with the columns "
+                "path,label[,split][,group].\nhint: give the folder that holds the class folders."
+            )
+        root, layout = path.resolve().parent, "csv"
+        files = _read_csv(path)
+    else:
+        root = path.resolve()
+        files, layout = _read_folders(root, skipped, merge_subfolders)
+    files = [file for file in files if file.class_name not in set(exclude_classes)]
+    if group_by is not None:
+        files = _with_groups(files, group_by)
+    class_names = _class_names(files, root, skipped)
+    position = {name: number for number, name in enumerate(class_names)}
+    images = tuple(
+        LabeledImage(path=f.path, label=position[f.class_name], part=f.part, group=f.group)
+        for f in sorted(files, key=lambda f: f.path)
+    )
+    return ImageIndex(str(root), layout, class_names, images, tuple(sorted(skipped, key=lambda s: s.path)))
+
+
+def describe(index: ImageIndex) -> str:
+    """The index in one line: layout, classes, pictures."""
+    return f"{index.layout}, {len(index.class_names)} classes, {len(index.images):,} pictures"
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is passed over without a word: hidden, or litter of an operating system."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def walk_pictures(folder: Path, skipped: list[Skipped], root: Path) -> Iterator[str]:
+    """The pictures below a folder, as posix paths relative to `root`, in order; other files go to `skipped`.
+
+    Symbolic links are followed; a folder that was reached before is not entered again.
+    """
+    seen: set[tuple[int, int]] = set()
+    stack = [folder]
+    while stack:
+        current = stack.pop()
+        try:
+            status = current.stat()
+            entries = sorted(os.scandir(current), key=lambda e: e.name)
+        except OSError as error:
+            message = f"the folder cannot be read: {error.strerror or error}"
+            skipped.append(Skipped(_relative(current, root), "unreadable", message))
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        subfolders = []
+        for entry in entries:
+            if is_hidden(entry.name):
+                continue
+            path = Path(entry.path)
+            if not _is_unicode(entry.name):
+                name = _relative(path, root).encode("utf-8", "backslashreplace").decode()
+                skipped.append(Skipped(name, "unreadable", "the name is not valid Unicode; rename the file"))
+                continue
+            if _is_folder(entry):
+                subfolders.append(path)
+            elif path.suffix.lower() in EXTENSIONS:
+                yield _relative(path, root)
+            else:
+                message = f"{path.suffix.lower() or 'a file without extension'} is not read as a picture"
+                skipped.append(Skipped(_relative(path, root), "not_a_picture", message))
+        stack.extend(reversed(subfolders))
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere or to itself
+        return False
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted((p for p in folder.iterdir() if not is_hidden(p.name) and p.is_dir()), key=lambda p: p.name)
+    except OSError as error:
+        raise DatasetError(
+            f"The folder {str(folder)!r} cannot be read: {error.strerror or error}.\nhint: check its permissions."
+        ) from error
+
+
+def _read_folders(root: Path, skipped: list[Skipped], merge_subfolders: bool) -> tuple[list[_File], str]:
+    folders = _subfolders(root)
+    parts: dict[str, list[Path]] = defaultdict(list)
+    for folder in folders:
+        if folder.name.lower() in _PART_OF:
+            parts[_PART_OF[folder.name.lower()]].append(folder)
+    if "train" not in parts:
+        if "test" in parts and "val" in parts:
+            raise DatasetError(
+                f"{root} holds {', '.join(f.name for f in folders)} but no training folder.\n"
+                "hint: name it `train` or `training_set`."
+            )
+        return _read_classes(root, None, root, skipped, merge_subfolders), "flat folder"
+    for part, found in parts.items():
+        if len(found) > 1:
+            raise DatasetError(
+                f"{root} holds two {part} folders: {', '.join(f.name for f in found)}.\n"
+                "hint: keep one of them there, or give the folder above one of them."
+            )
+    files: list[_File] = []
+    for part in ("train", "val", "test"):
+        for folder in parts.get(part, ()):
+            files += _read_classes(folder, part, root, skipped, merge_subfolders)
+    for folder in folders:
+        if folder.name.lower() not in _PART_OF:
+            message = "a folder beside the training folder; its pictures belong to no part"
+            skipped.append(Skipped(_relative(folder, root), "not_a_picture", message))
+    return files, " + ".join(f"{parts[p][0].name}/" for p in ("train", "val", "test") if p in parts)
+
+
+def _read_classes(
+    folder: Path, part: str | None, root: Path, skipped: list[Skipped], merge_subfolders: bool
+) -> list[_File]:
+    class_folders = _subfolders(folder)
+    loose: list[Skipped] = []
+    num_loose = 0
+    for entry in sorted(folder.iterdir(), key=lambda p: p.name):
+        if entry.is_file() and not is_hidden(entry.name):
+            is_picture = entry.suffix.lower() in EXTENSIONS
+            num_loose += is_picture
+            message = "a picture outside every class folder" if is_picture else "not a picture"
+            loose.append(Skipped(_relative(entry, root), "not_a_picture", message))
+    if not class_folders:
+        found = f"{num_loose} picture(s) and no folder" if num_loose else "no folder with pictures"
+        raise DatasetError(
+            f"No class folder in {str(folder)!r}: found {found}.\n"
+            f"hint: sort the pictures into one folder per class, as in {folder.name}/cats, {folder.name}/dogs."
+        )
+    skipped += loose
+    if not merge_subfolders:
+        _refuse_ambiguous_names(folder, class_folders)
+    return [
+        _File(path, class_folder.name, part)
+        for class_folder in class_folders
+        for path in walk_pictures(class_folder, skipped, root)
+    ]
+
+
+def _refuse_ambiguous_names(folder: Path, class_folders: list[Path]) -> None:
+    """Refuses `front/cat` + `back/cat`: is the class `front` or `cat`? A guess would score wrong classes silently."""
+    below = {class_folder.name: {f.name for f in _subfolders(class_folder)} for class_folder in class_folders}
+    for class_name, names in below.items():
+        if {"train", "test"} <= {_PART_OF.get(name.lower()) for name in names}:
+            raise DatasetError(
+                f"{folder.name}/{class_name} looks like a data set of its own: it holds {', '.join(sorted(names))}.\n"
+                f"hint: give {str(folder / class_name)!r}."
+            )
+    for class_name in below:
+        inside = [parent for parent, names in below.items() if class_name in names]
+        if inside:
+            raise DatasetError(
+                f"The class name {class_name!r} occurs twice: as {folder.name}/{class_name} and as "
+                f"{folder.name}/{inside[0]}/{class_name}.\n"
+                f"hint: rename one of them, or, if the inner folder is part of class {inside[0]!r}, give "
+                "`--merge-subfolders`."
+            )
+    holds_pictures = any(
+        entry.is_file() and entry.suffix.lower() in EXTENSIONS
+        for class_folder in class_folders
+        for entry in class_folder.iterdir()
+    )
+    shared = [name for name, count in Counter(n for names in below.values() for n in names).items() if count > 1]
+    if shared and not holds_pictures and all(below.values()):
+        parents = [parent for parent, names in below.items() if shared[0] in names]
+        raise DatasetError(
+            f"The name {shared[0]!r} occurs under different parents: {folder.name}/{parents[0]}/{shared[0]} and "
+            f"{folder.name}/{parents[1]}/{shared[0]}. Which level names the class?\n"
+            f"hint: if it is the upper one ({', '.join(sorted(below)[:3])}), give `--merge-subfolders`; if it is the "
+            f"lower one, merge the folders called {shared[0]!r}, or write a CSV file with the columns path,label."
+        )
+
+
+def _read_csv(path: Path) -> list[_File]:
+    root = path.resolve().parent
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read as CSV: {error}.\nhint: save it as UTF-8, comma separated.") from error
+    columns = {(name or "").strip().lower() for name in (rows[0] if rows else {}) if isinstance(name, str)}
+    if not {"path", "label"} <= columns:
+        raise DatasetError(
+            f"{path} must have a first line with the columns path,label and may have split and group; "
+            f"received {', '.join(sorted(columns)) or 'no rows'}.\nhint: add the line `path,label` at the top."
+        )
+    files = []
+    for number, row in enumerate(rows, start=2):  # row 1 is the header, as a spreadsheet counts
+        values = {(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str | None)}
+        if not any(values.values()):
+            continue
+        if not values["path"] or not values["label"]:
+            raise DatasetError(f"Row {number} of {path} lacks a path or a label.\nhint: fill it in, or delete the row.")
+        picture = Path(values["path"])
+        absolute = picture if picture.is_absolute() else root / picture
+        if not absolute.is_file():
+            raise DatasetError(
+                f"Row {number} of {path}: there is no file {values['path']!r}.\n"
+                f"hint: paths are relative to {root}; correct the path or delete the row."
+            )
+        part = values.get("split", "").lower() or None
+        if part is not None and part not in _PART_OF:
+            raise DatasetError(
+                f"Row {number} of {path}: split must be train, val or test; received {values['split']!r}."
+            )
+        relative = Path(os.path.relpath(absolute, root)).as_posix()
+        files.append(_File(relative, values["label"], _PART_OF[part] if part else None, values.get("group") or None))
+    _refuse_bad_csv(files, path)
+    return files
+
+
+def _refuse_bad_csv(files: list[_File], path: Path) -> None:
+    twice = [name for name, count in Counter(f.path for f in files).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{path} names {twice[0]!r} twice.\nhint: keep one row per picture.")
+    without = sum(f.part is None for f in files)
+    if 0 < without < len(files):
+        raise DatasetError(
+            f"{path}: {without} of {len(files)} rows have no split.\nhint: fill the column in for all rows, or leave it out."
+        )
+    if files and not without and not any(f.part == "train" for f in files):
+        raise DatasetError(f"{path} has no row with split `train`.\nhint: mark the pictures to learn from.")
+    groups: dict[str, set[str | None]] = defaultdict(set)
+    for file in files:
+        if file.group is not None:
+            groups[file.group].add(file.part)
+    for group, parts in groups.items():
+        if len(parts) > 1:
+            raise DatasetError(
+                f"{path}: group {group!r} has pictures in {' and '.join(sorted(str(p) for p in parts))}.\n"
+                "hint: put all pictures of a group in one split, or leave the column split out."
+            )
+
+
+def _with_groups(files: list[_File], group_by: str) -> list[_File]:
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise DatasetError(f"--group-by {group_by!r} is no regular expression: {error}.") from error
+    result = []
+    for file in files:
+        match = pattern.search(file.path)
+        if match and file.group is None:
+            name = match.group(1) if pattern.groups else match.group(0)
+            file = _File(file.path, file.class_name, file.part, name or None)
+        result.append(file)
+    if files and all(file.group is None for file in result):
+        raise DatasetError(
+            f"--group-by {group_by!r} matches none of the {len(files)} paths, such as {files[0].path!r}.\n"
+            "hint: the expression is searched for in the path relative to the folder."
+        )
+    return result
+
+
+def _class_names(files: list[_File], root: Path, skipped: list[Skipped]) -> tuple[str, ...]:
+    learned = sorted({f.class_name for f in files if f.part in (None, "train")})
+    if not learned:
+        left_out = f" {len(skipped)} file(s) were left out." if skipped else ""
+        raise DatasetError(
+            f"No pictures to learn from in {root}.{left_out}\n"
+            f"hint: pictures end in {', '.join(sorted(EXTENSIONS)[:8])}, ... and lie in one folder per class."
+        )
+    for file in files:
+        if file.class_name not in learned:
+            alike = [name for name in learned if name.lower() == file.class_name.lower()]
+            fix = f"rename it to {alike[0]!r}" if alike else f"add training pictures of {file.class_name!r}"
+            raise DatasetError(
+                f"The {file.part} part has a class {file.class_name!r} that the training part lacks.\n"
+                f"Received: training classes {', '.join(learned)}.\n"
+                f"hint: {fix}, or leave it out with `--exclude-class {file.class_name}`."
+            )
+    if len(learned) < 2:
+        raise DatasetError(
+            f"Only one class, {learned[0]!r}, in {root}; a classifier needs at least two.\n"
+            "hint: add a folder with pictures of something else."
+        )
+    alike_names: dict[str, list[str]] = defaultdict(list)
+    for name in learned:
+        alike_names[name.casefold()].append(name)
+    for names in alike_names.values():
+        if len(names) > 1:
+            raise DatasetError(
+                f"The class names {' and '.join(map(repr, names))} differ in upper and lower case alone.\n"
+                "hint: merge the folders, or rename one."
+            )
+    return tuple(learned)
+
+
+def _neighbour_hint(path: Path) -> str:
+    import difflib
+
+    try:
+        names = [p.name for p in path.parent.iterdir() if not is_hidden(p.name)]
+    except OSError:
+        return "check the path."
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean {str(path.with_name(close[0]))!r}?" if close else "check the path."

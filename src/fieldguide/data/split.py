@@ -1,0 +1,198 @@
+"""Which pictures are learned from, chosen by, and scored on: stratified, seeded, and by groups.
+
+Pictures with equal pixels, and pictures of one user-given group, stay on one side of every split made here. Test pictures
+are never moved, and never used for anything but the last score.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldguide.errors import DatasetError
+from fieldguide.records import LabeledImage, Split
+
+FLAT_FRACTIONS = (0.70, 0.15, 0.15)
+VAL_FRACTION = 0.15  # carved from a training part that came without validation
+
+
+def split_images(
+    images: Sequence[LabeledImage],
+    class_names: Sequence[str],
+    *,
+    pixel_hashes: Sequence[str],
+    seed: int,
+    root: str = "",
+) -> Split:
+    """Assigns every picture to train, val or test.
+
+    A layout with parts keeps its test part, and its validation part if it has one; otherwise 15 % of the training part
+    become validation. A flat folder is split 70 / 15 / 15.
+
+    Args:
+        images: the usable pictures.
+        class_names: labels are positions in it.
+        pixel_hashes: one per picture; equal ones are copies.
+        seed: the same seed gives the same split.
+        root: named in errors.
+
+    Raises:
+        DatasetError: if a class has too few pictures (or too few groups) for the parts that must be made, or if a
+            user-given group has pictures in two parts of the layout.
+    """
+    labels = np.array([image.label for image in images], dtype=np.int64)
+    groups = _groups(images, pixel_hashes)
+    _refuse_straddling_groups(images)
+    is_flat = all(image.part is None for image in images)
+    given = {
+        part: np.array([i for i, image in enumerate(images) if image.part == part], dtype=np.int64)
+        for part in ("train", "val", "test")
+    }
+    fractions: tuple[float, float, float] | None = None
+    if is_flat:
+        fractions = FLAT_FRACTIONS
+        everything = np.arange(len(images))
+        train, val, test = _divide(everything, labels, groups, fractions, seed, class_names, root)
+    elif len(given["val"]):
+        train, val, test = given["train"], given["val"], given["test"]
+        _refuse_small_classes(labels[train], class_names, root)
+    else:
+        shares = (1 - VAL_FRACTION, VAL_FRACTION)
+        train, val = _divide(given["train"], labels, groups, shares, seed, class_names, root)
+        test = given["test"]
+    return Split(
+        images=tuple(images),
+        class_names=tuple(class_names),
+        train=train,
+        val=val,
+        test=test,
+        groups=groups,
+        seed=seed,
+        val_is_given=not is_flat and len(given["val"]) > 0,
+        fractions=fractions,
+    )
+
+
+def fold_numbers(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], *, num_folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Shape (num_images,): the fold, 0 .. num_folds - 1, that holds each picture out; stratified, groups kept whole."""
+    shares = np.full(num_folds, 1 / num_folds)
+    return _assign(labels, groups, shares, np.random.default_rng(seed))
+
+
+def _groups(images: Sequence[LabeledImage], pixel_hashes: Sequence[str]) -> NDArray[np.int64]:
+    """Numbers the sets of pictures that must stay together: copies within a part, and user-given groups."""
+    parent = list(range(len(images)))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[tuple[str, str, str | None], int] = {}
+    for i, (image, pixel_hash) in enumerate(zip(images, pixel_hashes, strict=True)):
+        keys = [("copy", pixel_hash, image.part)]
+        if image.group is not None:
+            keys.append(("group", image.group, image.part))
+        for key in keys:
+            j = first.setdefault(key, i)
+            a, b = find(i), find(j)
+            parent[max(a, b)] = min(a, b)
+    return np.array([find(i) for i in range(len(images))], dtype=np.int64)
+
+
+def _assign(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Gives each group to the side that still needs most of its classes; large groups first, ties by chance."""
+    num_classes = int(labels.max()) + 1
+    totals = np.bincount(labels, minlength=num_classes).astype(float)
+    needs = shares[:, None] * totals[None, :]  # (sides, classes)
+    # Every side gets at least one picture of each class where there are enough: first from the largest side.
+    short = np.minimum(np.maximum(needs, 1.0), totals) - needs
+    needs += short
+    needs[int(shares.argmax())] -= short.sum(axis=0)
+
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, group in enumerate(groups.tolist()):
+        members[group].append(i)
+    order = list(members.values())
+    rng.shuffle(order)
+    order.sort(key=len, reverse=True)
+    tie_break = rng.random(len(shares)) * 1e-6
+    side_of = np.empty(len(labels), dtype=np.int64)
+    for positions in order:
+        counts = Counter(labels[positions].tolist())
+        score = tie_break.copy()
+        for label, count in counts.items():
+            score += needs[:, label] * (count / totals[label])
+        side = int(score.argmax())
+        for label, count in counts.items():
+            needs[side, label] -= count
+        side_of[positions] = side
+    return side_of
+
+
+def _divide(
+    positions: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    shares: Sequence[float],
+    seed: int,
+    class_names: Sequence[str],
+    root: str,
+) -> list[NDArray[np.int64]]:
+    for label, name in enumerate(class_names):
+        mine = positions[labels[positions] == label]
+        num_groups = len(np.unique(groups[mine]))
+        if num_groups < len(shares):
+            sides = "a train/val/test split" if len(shares) == 3 else "a train/val split"
+            counted = f"{len(mine)} readable image(s)"
+            if num_groups < len(mine):
+                counted += f" in {num_groups} group(s) of copies or of your grouping"
+            raise DatasetError(
+                f"Class {name!r} has {counted}; {sides} needs at least {len(shares)}.\n"
+                f"Received: root={root}, fractions={tuple(round(s, 2) for s in shares)}.\n"
+                f"hint: add pictures of {name!r}, or leave the class out with `--exclude-class {name}`."
+            )
+    sides = _assign(labels[positions], groups[positions], np.array(shares), np.random.default_rng(seed))
+    result = [positions[sides == side] for side in range(len(shares))]
+    for part in result:
+        missing = set(labels[positions].tolist()) - set(labels[part].tolist())
+        if missing:
+            name = class_names[min(missing)]
+            raise DatasetError(
+                f"The groups of class {name!r} are too few and too large to be split.\n"
+                f"Received: root={root}, fractions={tuple(round(s, 2) for s in shares)}.\n"
+                "hint: use finer groups, or sort the pictures into train, val and test folders yourself."
+            )
+    return result
+
+
+def _refuse_small_classes(train_labels: NDArray[np.int64], class_names: Sequence[str], root: str) -> None:
+    counts = np.bincount(train_labels, minlength=len(class_names))
+    for name, count in zip(class_names, counts.tolist(), strict=True):
+        if count < 2:
+            raise DatasetError(
+                f"Class {name!r} has {count} readable training image(s); at least 2 are needed.\n"
+                f"Received: root={root}.\n"
+                f"hint: add pictures of {name!r}, or leave the class out with `--exclude-class {name}`."
+            )
+
+
+def _refuse_straddling_groups(images: Sequence[LabeledImage]) -> None:
+    part_of: dict[str, str | None] = {}
+    for image in images:
+        if image.group is None:
+            continue
+        other = part_of.setdefault(image.group, image.part)
+        if other != image.part:
+            raise DatasetError(
+                f"Group {image.group!r} has pictures in {other} and in {image.part}, such as {image.path!r}.\n"
+                "hint: move the group to one part, or put all class folders in one folder and let fieldguide split it."
+            )

@@ -1,0 +1,35 @@
+"""What every recipe hands back: a network, its weights, a head, and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldguide.models.operations import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained network, ready to be bundled.
+
+    Attributes:
+        network: what is needed, with the weights, to build it again.
+        weights: all but the head's, named as `models.keras_operations.get_weights` names them.
+        head_kernel: (embedding size, num_classes).
+        head_bias: (num_classes,).
+        history: one row per epoch, or per strength of the regularisation path.
+        notes: what a reader of the run should know.
+        interrupted: whether the user ended training early.
+    """
+
+    network: Network
+    weights: Mapping[str, NDArray[np.float32]]
+    head_kernel: NDArray[np.float32]
+    head_bias: NDArray[np.float32]
+    history: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False

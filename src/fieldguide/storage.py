@@ -1,0 +1,158 @@
+"""Files that matter: atomic writes, JSON with a format version, SHA-256, the names of run and cache folders.
+
+A write goes to a temporary file beside the target, is synced, and is renamed over it: a reader sees the old file or the
+new one, and a full disk leaves the old one whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import platformdirs
+
+from fieldguide.errors import BundleError, FieldguideError
+
+FORMAT_VERSION = 1
+
+
+def cache_directory() -> Path:
+    """The folder of everything that may be deleted at any time: `FIELDGUIDE_CACHE`, else the user's cache folder."""
+    override = os.environ.get("FIELDGUIDE_CACHE")
+    return Path(override).expanduser() if override else Path(platformdirs.user_cache_dir("fieldguide", appauthor=False))
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a temporary file that takes the place of `path` when the block ends without an exception.
+
+    Raises:
+        FieldguideError: if the folder cannot be written or the disk is full; `path` is then as it was.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _share_permissions(temporary)
+        os.replace(temporary, path)
+        temporary = None
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise FieldguideError(
+            f"Cannot write {path}: {error.strerror or error}.\n"
+            "hint: free some space or choose another folder; nothing that was saved before is lost."
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def _share_permissions(path: Path) -> None:
+    # mkstemp makes private files; a run folder should be as readable as any other file of its owner.
+    if os.name == "posix":
+        umask = os.umask(0)
+        os.umask(umask)
+        path.chmod(0o666 & ~umask)
+
+
+def _sync_directory(directory: Path) -> None:
+    # Without this a power cut can undo the rename. Windows cannot open a folder, and needs no such sync.
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces `path` by `content`, atomically."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Replaces `path` by `content` in UTF-8, atomically."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Replaces `path` by `values` with a `format_version`, atomically."""
+    text = json.dumps({"format_version": FORMAT_VERSION, **values}, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    Raises:
+        BundleError: if the file is missing, is no JSON object, or was written by a newer version.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(f"{path.name} is missing in {path.parent}.\nhint: give the folder of a finished run.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path} cannot be read: {error}.\nhint: the file is damaged; train again.") from error
+    if not isinstance(values, dict) or not isinstance(values.get("format_version"), int):
+        raise BundleError(f"{path} was not written by fieldguide: it has no format_version.")
+    if values["format_version"] > FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has format {values['format_version']}; this version of fieldguide reads up to {FORMAT_VERSION}.\n"
+            "hint: update fieldguide."
+        )
+    return values
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as CSV that is safe to open in a spreadsheet.
+
+    A text that starts with a character by which spreadsheets recognise a formula gets an apostrophe before it.
+    Source: https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _spreadsheet_safe(row.get(name)) for name in columns})
+    return buffer.getvalue()
+
+
+def _spreadsheet_safe(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return "" if value is None else value
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or `path-2`, `path-3`, ...: the first that does not exist, or is an empty folder."""
+    candidate, number = path, 1
+    while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
