@@ -228,3 +228,4 @@ class Run(Record):
     history: tuple[Mapping[str, Any], ...] = ()  # one row per epoch, or per strength of the regularisation path
     learning_curve: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    interrupted: bool = False  # training was ended early by Ctrl-C; this is the best model until then

@@ -89,6 +89,41 @@ def index_folder(
     return ImageIndex(str(root), layout, class_names, images, tuple(sorted(skipped, key=lambda s: s.path)))
 
 
+def labelled_pictures(source: str | os.PathLike[str], class_names: Sequence[str]) -> ImageIndex:
+    """The pictures of a folder or CSV file by the classes of a trained classifier, for evaluation.
+
+    Of a folder with parts the test part is taken. Not every class has to be there.
+
+    Raises:
+        DatasetError: if the folder is missing, holds no class folder, or has a class the classifier does not know.
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise DatasetError(f"There is no folder or file {str(path)!r}.\nhint: {_neighbour_hint(path)}")
+    skipped: list[Skipped] = []
+    if path.is_file():
+        root, layout = path.resolve().parent, "csv"
+        files = _read_csv(path)
+        files = [f for f in files if f.part == "test"] or files
+    else:
+        root, layout = path.resolve(), "flat folder"
+        tests = [folder for folder in _subfolders(root) if _PART_OF.get(folder.name.lower()) == "test"]
+        folder = tests[0] if tests else root
+        layout = f"{folder.name}/" if tests else layout
+        files = _read_classes(folder, "test", root, skipped, merge_subfolders=True)
+    position = {name: number for number, name in enumerate(class_names)}
+    for file in files:
+        if file.class_name not in position:
+            raise DatasetError(
+                f"The classifier does not know the class {file.class_name!r}.\n"
+                f"Received: classes {', '.join(class_names)}.\nhint: rename the folder, or leave it out."
+            )
+    if not files:
+        raise DatasetError(f"No pictures in {root}.\nhint: one folder per class, as in training.")
+    images = tuple(LabeledImage(f.path, position[f.class_name], "test", f.group) for f in files)
+    return ImageIndex(str(root), layout, tuple(class_names), images, tuple(skipped))
+
+
 def describe(index: ImageIndex) -> str:
     """The index in one line: layout, classes, pictures."""
     return f"{index.layout}, {len(index.class_names)} classes, {len(index.images):,} pictures"

@@ -11,9 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from fieldguide.data.cache import Cache
 from fieldguide.data.decoding import DECODER_VERSION, FORMATS, decode, read_file, shrink, thumbnail
+from fieldguide.data.parallel import in_order
 from fieldguide.errors import DatasetError, DecodeError
 from fieldguide.records import ImageIndex, LabeledImage, Preprocessing, Skipped
 
@@ -222,15 +221,12 @@ class _Pass:
         self.thumbnail_kind = f"thumbnail-{_decoding_kind(preprocessing)}"
 
     def run(self, num_workers: int) -> None:
-        with ThreadPoolExecutor(num_workers, thread_name_prefix="decode") as pool:
-            batches = self._batches(_in_order(pool, self._read, range(len(self.facts)), num_workers))
-            if self.consumer is None:
-                for _ in batches:
-                    pass
-                return
-            finished = batches if self.consumer.consume is None else self.consumer.consume(batches)
-            for reads, values in finished:
-                self._keep(reads, values)
+        positions = range(len(self.facts))
+        reads = in_order(self._read, positions, num_workers=num_workers, items_per_task=_FILES_PER_TASK)
+        batches = self._batches(reads)
+        consume = self.consumer.consume if self.consumer else None
+        for read, values in consume(batches) if consume else batches:
+            self._keep(read, values)
 
     def _read(self, positions: Sequence[int]) -> list[_Read]:
         """Runs in a worker: reads and hashes some files, and decodes those the cache does not know."""
@@ -307,30 +303,6 @@ class _Pass:
             read.pixels = None
         self.cache.put(self.consumer.kind, [(r.digest, v.tobytes()) for r, v in zip(reads, values, strict=True)])
         self.progress(len(reads))
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[Sequence[int]], list[_Read]],
-    positions: Iterable[int],
-    num_workers: int,
-) -> Iterator[_Read]:
-    """Runs `work` over the positions on the pool, a few tasks ahead, and yields the results in their order."""
-    source = iter(positions)
-    tasks: list[Future[list[_Read]]] = []
-    try:
-        while True:
-            while len(tasks) < 4 * num_workers:
-                chunk = list(islice(source, _FILES_PER_TASK))
-                if not chunk:
-                    break
-                tasks.append(pool.submit(work, chunk))
-            if not tasks:
-                return
-            yield from tasks.pop(0).result()
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 def is_misnamed(path: str, format_name: str) -> bool:

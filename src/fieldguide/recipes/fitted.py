@@ -13,6 +13,15 @@ from fieldguide.models.operations import Network
 
 
 @dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """Predictions for training pictures by models that did not see them."""
+
+    positions: NDArray[np.int64]  # of the pictures, in the order they were given to `fit`
+    probabilities: NDArray[np.float32]  # (len(positions), num_classes)
+    num_folds: int
+
+
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """A trained network, ready to be bundled.
 
@@ -33,3 +42,5 @@ class Fitted:
     history: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     interrupted: bool = False
+    learning_curve: tuple[Mapping[str, Any], ...] = ()  # rows of num_images, accuracy, low, high
+    out_of_fold: OutOfFold | None = None

@@ -1,0 +1,62 @@
+"""fieldguide: a folder of labelled pictures becomes a convolutional classifier that can be trusted.
+
+The way of one picture through the code:
+
+1. `data.index`: which pictures there are, of which class
+2. `data.scan`: every file read, hashed and decoded once (`data.decoding` is the one decoder, `data.cache` remembers)
+3. `embedding`: the frozen network at work (`recipes.transfer`), or `training`: a network learned (`recipes.classic`)
+4. `audit`: what is wrong with the folder
+5. `data.split`: what is learned from and what is scored on
+6. `bundle`: what ships
+7. `evaluation`: how good it is, with intervals
+8. `reporting`: the page one shows to a colleague
+9. `classifier`: predictions
+
+`workflow` is the only place that knows this order. Importing this package imports none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# public name -> module that holds it
+_PUBLIC = {
+    "train": "fieldguide.workflow",
+    "audit": "fieldguide.workflow",
+    "evaluate": "fieldguide.workflow",
+    "report": "fieldguide.workflow",
+    "predict": "fieldguide.workflow",
+    "demo": "fieldguide.demonstration",
+    "load": "fieldguide.classifier",
+    "Classifier": "fieldguide.classifier",
+    "Transfer": "fieldguide.recipes.transfer",
+    "Classic": "fieldguide.recipes.classic",
+    "Audit": "fieldguide.records",
+    "Evaluation": "fieldguide.records",
+    "Finding": "fieldguide.records",
+    "Prediction": "fieldguide.records",
+    "Run": "fieldguide.records",
+    "FieldguideError": "fieldguide.errors",
+    "DatasetError": "fieldguide.errors",
+    "DecodeError": "fieldguide.errors",
+    "RecipeError": "fieldguide.errors",
+    "BundleError": "fieldguide.errors",
+}
+__all__ = ["__version__", "plots", *_PUBLIC]  # noqa: PLE0604 - names from the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return importlib.import_module("fieldguide.reporting.plots")
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        globals()[name] = value  # a submodule of the same name must not take its place
+        return value
+    raise AttributeError(f"module 'fieldguide' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,237 @@
+"""A trained classifier at work: paths, bytes, pictures or arrays in, predictions out. No TensorFlow, no cache."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fieldguide.bundle import Bundle, read_bundle, verify
+from fieldguide.data import decoding
+from fieldguide.data.parallel import in_order
+from fieldguide.embedding.engine import Engine
+from fieldguide.errors import DatasetError, DecodeError
+from fieldguide.records import Prediction
+
+Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+_BATCH_SIZE = 32
+_FEW = 8  # up to here starting several streams costs more than it saves
+
+
+class Classifier:
+    """What `fieldguide.load` returns.
+
+    Args:
+        bundle: the trained network and head.
+        precision: of the engine: `auto` (bf16 where the processor has it), `f32` or `bf16`.
+
+    Example:
+        >>> classifier = fieldguide.load("runs/dataset")  # doctest: +SKIP
+        >>> classifier.predict("photo.jpg").class_name  # doctest: +SKIP
+        'cat'
+    """
+
+    def __init__(self, bundle: Bundle, *, precision: str = "auto") -> None:
+        self.bundle = bundle
+        self._precision = precision
+        self._engines: dict[bool, Engine] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return self.bundle.class_names
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the network's input."""
+        return self.bundle.preprocessing.image_size
+
+    def engine(self, *, latency: bool = False) -> Engine:
+        """The network at work: tuned for one picture at a time, or for many."""
+        if latency not in self._engines:
+            path = self.bundle.directory / "network.xml"
+            self._engines[latency] = Engine(path, precision=self._precision, latency=latency)
+        return self._engines[latency]
+
+    @overload
+    def predict(self, pictures: Picture) -> Prediction: ...
+    @overload
+    def predict(self, pictures: Sequence[Picture]) -> list[Prediction]: ...
+    def predict(self, pictures: Picture | Sequence[Picture]) -> Prediction | list[Prediction]:
+        """Classifies one picture, or several.
+
+        Args:
+            pictures: a path, the bytes of a file, a `PIL.Image.Image`, an RGB uint8 array (height, width, 3) or a batch
+                of them (num_images, height, width, 3); or a list of any of these.
+
+        Returns:
+            One `Prediction` for one picture, a list for a list or a batch. A picture that cannot be read gives a
+            prediction whose `error` says why.
+
+        Raises:
+            DatasetError: if an argument is of another type, or an array of another shape or type.
+        """
+        if isinstance(pictures, np.ndarray) and pictures.ndim == 4:
+            pictures = list(pictures)
+        if isinstance(pictures, list | tuple):
+            return list(self.predict_many(pictures))
+        return next(self.predict_many([pictures]))  # type: ignore[list-item]
+
+    def predict_many(
+        self, pictures: Iterable[Picture], *, num_workers: int | None = None
+    ) -> Iterator[Prediction]:
+        """Classifies a stream of pictures: decoding and inference overlap, answers come in order."""
+        pictures = pictures if isinstance(pictures, Sequence) else iter(pictures)
+        is_few = isinstance(pictures, Sequence) and len(pictures) <= _FEW
+        workers = 1 if is_few else num_workers or os.cpu_count() or 1
+        decoded = in_order(self._read_some, pictures, num_workers=workers, items_per_task=1 if is_few else 4)
+        yield from self._answers(decoded, self.engine(latency=is_few), 1 if is_few else _BATCH_SIZE)
+
+    def predict_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(num_images, *image_size, 3) RGB uint8 -> probabilities (num_images, num_classes)."""
+        return self.bundle.probabilities(self.engine().embed(pixels))
+
+    def verify(self) -> float:
+        """Checks the bundle's hashes and its probe; returns the largest difference. See `fieldguide.bundle.verify`."""
+        return verify(self.bundle)
+
+    def to_keras(self) -> Any:
+        """This classifier as a plain `keras.Model`: RGB uint8 (batch, *image_size, 3) -> logits (batch, num_classes).
+
+        Logits are divided by the temperature already: their softmax gives the probabilities of `predict`.
+        """
+        from fieldguide.models.keras_operations import build_keras, set_weights
+
+        model = build_keras(self.bundle.network, num_classes=len(self.class_names))
+        head, temperature = self.bundle.head, self.bundle.temperature
+        scaled = {"head/kernel": head.kernel / temperature, "head/bias": head.bias / temperature}
+        set_weights(model, {**self.bundle.weights(), **scaled})
+        return model
+
+    def _read_some(self, pictures: Sequence[Picture]) -> list[tuple[str | None, NDArray[np.uint8] | str]]:
+        return [self._read(picture) for picture in pictures]
+
+    def _read(self, picture: Picture) -> tuple[str | None, NDArray[np.uint8] | str]:
+        """Path and pixels of one picture, or path and the reason why there are none."""
+        path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else None
+        preprocessing = self.bundle.preprocessing
+        size, brightest = preprocessing.image_size, preprocessing.sixteen_bit_max
+        try:
+            if isinstance(picture, str | os.PathLike):
+                picture = decoding.read_file(picture)
+            if isinstance(picture, bytes):
+                return path, decoding.load(picture, size, sixteen_bit_max=brightest)
+            if isinstance(picture, Image.Image):
+                decoded = decoding.from_image(picture, cover=size, sixteen_bit_max=brightest)
+                return path, decoding.shrink(decoded.pixels, size)
+        except DecodeError as error:
+            return path, str(error)
+        if isinstance(picture, np.ndarray):
+            if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+                raise DatasetError(
+                    f"An array must be RGB uint8 of shape (height, width, 3); received {picture.dtype} {picture.shape}.\n"
+                    "hint: values go from 0 to 255; do not divide them by 255, the network does."
+                )
+            return path, decoding.shrink(np.ascontiguousarray(picture), size)
+        raise DatasetError(
+            f"A picture must be a path, bytes, a PIL image or an array; received {type(picture).__name__}."
+        )
+
+    def _answers(
+        self, reads: Iterable[tuple[str | None, NDArray[np.uint8] | str]], engine: Engine, batch_size: int
+    ) -> Iterator[Prediction]:
+        """Batches the readable ones through the engine and puts the others back in their places."""
+
+        def batches() -> Iterator[tuple[list[tuple[str | None, str | None]], NDArray[np.uint8]]]:
+            tags: list[tuple[str | None, str | None]] = []  # (path, error)
+            pixels: list[NDArray[np.uint8]] = []
+            empty = np.empty((0, *self.image_size, 3), np.uint8)
+            for path, found in reads:
+                tags.append((path, found if isinstance(found, str) else None))
+                if not isinstance(found, str):
+                    pixels.append(found)
+                if len(tags) == batch_size:
+                    yield tags, np.stack(pixels) if pixels else empty
+                    tags, pixels = [], []
+            if tags:
+                yield tags, np.stack(pixels) if pixels else empty
+
+        for tags, embeddings in engine.embed_stream(batches()):
+            rows = iter(self.bundle.probabilities(embeddings) if len(embeddings) else ())
+            for path, error in tags:
+                yield _failed(path, error) if error is not None else self._prediction(path, next(rows))
+
+    def _prediction(self, path: str | None, probabilities: NDArray[np.float32]) -> Prediction:
+        top = int(probabilities.argmax())
+        name = self.class_names[top]
+        return Prediction(
+            path=path,
+            class_name=name,
+            nearest_class=name,
+            probability=float(probabilities[top]),
+            probabilities={n: float(p) for n, p in zip(self.class_names, probabilities, strict=True)},
+        )
+
+
+def load(source: str | os.PathLike[str], *, precision: str = "auto") -> Classifier:
+    """Opens a trained classifier: a run folder, a bundle folder, or a zip of one.
+
+    Raises:
+        BundleError: if it is missing or damaged.
+    """
+    return Classifier(read_bundle(source), precision=precision)
+
+
+def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
+    """Expands files, folders (with their subfolders) and glob patterns into paths of pictures, in order.
+
+    A path that does not exist is yielded as it is, so that its prediction can say so.
+    """
+    import glob
+
+    from fieldguide.data.index import walk_pictures
+
+    for given in paths:
+        text = os.fspath(given)
+        path = Path(text)
+        if path.is_dir():
+            yield from (str(path / name) for name in walk_pictures(path, [], path))
+        elif not path.exists() and glob.has_magic(text):
+            matches = sorted(glob.glob(text, recursive=True))
+            yield from find_pictures(matches) if matches else [text]
+        else:
+            yield text
+
+
+def _failed(path: str | None, error: str) -> Prediction:
+    return Prediction(path=path, class_name=None, nearest_class=None, probability=None, error=error)
+
+
+def copy_into_class_folder(prediction: Prediction, directory: Path) -> Path:
+    """Copies a classified picture into `directory/CLASS`; the original stays, and no file there is overwritten.
+
+    Raises:
+        DatasetError: if the copy cannot be written.
+    """
+    if prediction.path is None or prediction.nearest_class is None:
+        raise DatasetError("Only a picture that came from a file and could be read can be copied.")
+    folder = directory / (prediction.class_name or "none of these")
+    source = Path(prediction.path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target, number = folder / source.name, 1
+        while target.exists():
+            number += 1
+            target = folder / f"{source.stem}-{number}{source.suffix}"
+        shutil.copy2(source, target)
+    except OSError as error:
+        raise DatasetError(
+            f"{source} cannot be copied into {folder}: {error.strerror or error}.\nhint: choose another folder."
+        ) from error
+    return target

@@ -1,0 +1,78 @@
+"""The demonstration: scikit-learn's handwritten digits, written out as a folder with faults planted in it, learned both ways."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fieldguide import workflow
+from fieldguide.recipes.classic import Classic
+from fieldguide.records import Run
+
+_SIDE = 64  # px
+_NUM_TEST = 360
+_CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def write_digits(directory: Path) -> Path:
+    """Writes 1,797 digits (8 x 8 px, enlarged to 64 x 64) as training_set/ and test_set/, with six faults planted.
+
+    A damaged file, two copies of one training picture, one training picture in the test part, three wrong labels.
+    Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, in scikit-learn.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    labels: NDArray[np.int64] = digits.target.astype(np.int64)
+    order = np.random.default_rng(0).permutation(len(labels))
+    test = set(order[:_NUM_TEST].tolist())
+    train = [int(i) for i in order[_NUM_TEST:]]
+    wrong = {i: (int(labels[i]) + 3) % 10 for i in train[:3]}
+    for i, image in enumerate(digits.images):
+        part = "test_set" if i in test else "training_set"
+        path = directory / part / _CLASS_NAMES[wrong.get(i, int(labels[i]))] / f"digit-{i:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = (image * (255 / 16)).round().astype(np.uint8)
+        Image.fromarray(255 - pixels).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC).save(path)
+
+    def file_of(i: int, part: str) -> Path:
+        return directory / part / _CLASS_NAMES[int(labels[i])] / f"digit-{i:04d}.png"
+
+    twin = file_of(train[10], "training_set")
+    for number in (1, 2):
+        shutil.copyfile(twin, twin.with_name(f"copy-{number}.png"))
+    leaked = file_of(train[11], "training_set")
+    shutil.copyfile(leaked, directory / "test_set" / leaked.parent.name / "also-in-training.png")
+    damaged = file_of(train[12], "training_set")
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    return directory
+
+
+def demo(directory: Path = Path("demo"), *, say: Callable[[str], None] = print) -> tuple[Run, Run]:
+    """Writes the digits, trains `classic` (a Keras CNN from scratch) and `transfer`, and says where the reports are."""
+    pictures = directory / "digits"
+    if not pictures.is_dir():
+        temporary = directory / ".digits"
+        shutil.rmtree(temporary, ignore_errors=True)
+        write_digits(temporary)
+        temporary.rename(pictures)
+    # Digits have a left and a right: no mirror images. 32 px are plenty for what was 8 x 8.
+    classic = Classic(image_size=(32, 32), epochs=15, horizontal_flip=False)
+    runs = []
+    for recipe in (classic, "transfer"):
+        name = recipe if isinstance(recipe, str) else "classic"
+        say(f"\n{name}: {'a CNN from scratch, in Keras' if name == 'classic' else 'a pretrained network'}")
+        run = workflow.train(pictures, out=directory / "runs" / name, recipe=recipe, say=say)
+        test = run.scores["test"]
+        low, high = test["interval"]
+        say(f"test accuracy {test['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), {run.seconds['total']:.0f} s")
+        runs.append(run)
+    say("\nThe reports, to open in a browser:")
+    for run in runs:
+        say(f"  {Path(run.directory, 'report.html').resolve()}")
+    return runs[0], runs[1]

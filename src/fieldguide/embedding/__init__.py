@@ -1,0 +1,1 @@
+"""Pictures into embeddings, through OpenVINO. TensorFlow is never imported here."""

@@ -1,0 +1,1 @@
+"""How good the answers are: functions of the record `Evaluation`."""

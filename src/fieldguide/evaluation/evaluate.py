@@ -1,0 +1,122 @@
+"""The bundle's answers on a part of the data: from cached embeddings, checked from file, kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldguide.bundle import MAX_DIFFERENCE, Bundle, read_tensors, write_tensors
+from fieldguide.classifier import Classifier
+from fieldguide.errors import DatasetError, EngineError
+from fieldguide.records import Evaluation, Skipped
+from fieldguide.storage import read_json, write_json
+
+NUM_CHECKED = 64
+
+
+def evaluate_embeddings(
+    bundle: Bundle,
+    embeddings: NDArray[Any],
+    labels: NDArray[np.int64],
+    paths: Sequence[str],
+    *,
+    part: str,
+    method: str,
+    leaked: Sequence[int] = (),
+    times_scored: int | None = None,
+) -> Evaluation | None:
+    """The bundle's own head and temperature applied to embeddings of its own network; None where there is no picture."""
+    if not len(labels):
+        return None
+    return Evaluation(
+        part=part,
+        class_names=bundle.class_names,
+        labels=labels,
+        probabilities=bundle.probabilities(embeddings),
+        paths=tuple(paths),
+        method=method,
+        leaked=tuple(leaked),
+        times_scored=times_scored,
+    )
+
+
+def evaluate_pictures(
+    classifier: Classifier, root: Path, paths: Sequence[str], labels: NDArray[np.int64], *, part: str
+) -> tuple[Evaluation, list[Skipped]]:
+    """Sends pictures from file through the whole bundle; those that cannot be read are returned beside.
+
+    Raises:
+        DatasetError: if none can be read.
+    """
+    predictions = list(classifier.predict_many([root / path for path in paths]))
+    usable = [i for i, prediction in enumerate(predictions) if prediction.error is None]
+    skipped = [
+        Skipped(paths[i], "unreadable", prediction.error)
+        for i, prediction in enumerate(predictions)
+        if prediction.error is not None
+    ]
+    if not usable:
+        raise DatasetError(f"None of the {len(paths)} files in {root} can be read as a picture.")
+    rows = [[predictions[i].probabilities[name] for name in classifier.class_names] for i in usable]
+    evaluation = Evaluation(
+        part=part,
+        class_names=classifier.class_names,
+        labels=labels[usable],
+        probabilities=np.array(rows, np.float32),
+        paths=tuple(paths[i] for i in usable),
+    )
+    return evaluation, skipped
+
+
+def check_from_file(classifier: Classifier, root: Path, evaluation: Evaluation) -> float:
+    """Sends up to 64 pictures from file through the whole bundle; returns the largest difference of a probability.
+
+    Raises:
+        EngineError: if it is above 1e-3: then what was scored is not what ships.
+    """
+    count = len(evaluation.paths)
+    chosen = np.unique(np.linspace(0, count - 1, min(NUM_CHECKED, count)).round().astype(int))
+    predictions = classifier.predict_many([root / evaluation.paths[i] for i in chosen])
+    largest = 0.0
+    for i, prediction in zip(chosen, predictions, strict=True):
+        answer = [prediction.probabilities.get(name, np.nan) for name in classifier.class_names]
+        difference = float(np.abs(np.array(answer) - evaluation.probabilities[i]).max())
+        if not difference <= MAX_DIFFERENCE:  # true for NaN as well
+            raise EngineError(
+                f"{evaluation.paths[i]!r} gets other probabilities from file than in the evaluation "
+                f"(difference {difference:.4f}, at most {MAX_DIFFERENCE} is allowed"
+                + (f"; {prediction.error}" if prediction.error else "")
+                + ").\nhint: was the file changed during the run? Train again; if it happens again, delete the cache."
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def write_evaluation(directory: Path, evaluation: Evaluation, summary: Mapping[str, Any]) -> None:
+    """Writes `PART.json` (paths, labels, figures) and `PART.safetensors` (probabilities)."""
+    values = evaluation.to_json()
+    for name in ("probabilities", "novelties"):
+        del values[name]
+    write_tensors(directory / f"{evaluation.part}.safetensors", {"probabilities": evaluation.probabilities})
+    write_json(directory / f"{evaluation.part}.json", {**values, "summary": dict(summary)})
+
+
+def read_evaluation(directory: Path, part: str) -> Evaluation | None:
+    """What `write_evaluation` wrote; None if that part was not evaluated."""
+    if not (directory / f"{part}.json").is_file():
+        return None
+    values = read_json(directory / f"{part}.json")
+    return Evaluation(
+        part=part,
+        class_names=tuple(values["class_names"]),
+        labels=np.array(values["labels"], dtype=np.int64),
+        probabilities=read_tensors(directory / f"{part}.safetensors")["probabilities"],
+        paths=tuple(values["paths"]),
+        method=values["method"],
+        leaked=tuple(values["leaked"]),
+        times_scored=values["times_scored"],
+    )

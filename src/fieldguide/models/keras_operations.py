@@ -1,0 +1,141 @@
+"""Builds an architecture as a Keras model. Keras is imported inside the functions: nothing else here needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldguide.errors import BundleError
+from fieldguide.models.operations import Network
+from fieldguide.models.registry import architecture
+
+
+class KerasOperations:
+    """The layers of `Operations` in Keras."""
+
+    def rescale(self, x: Any, *, scale: tuple[float, ...] | float, offset: tuple[float, ...] | float) -> Any:
+        """See `Operations.rescale`."""
+        import keras
+
+        as_argument = [list(v) if isinstance(v, tuple) else v for v in (scale, offset)]
+        return keras.layers.Rescaling(*as_argument, dtype="float32", name="rescale")(x)
+
+    def conv(
+        self, x: Any, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False
+    ) -> Any:
+        """See `Operations.conv`."""
+        import keras
+
+        x, padding = self._pad(x, name, kernel_size, strides)
+        return keras.layers.Conv2D(
+            filters, kernel_size, strides, padding, use_bias=use_bias, kernel_initializer="he_normal", name=name
+        )(x)
+
+    def depthwise_conv(self, x: Any, name: str, *, kernel_size: int, strides: int = 1) -> Any:
+        """See `Operations.depthwise_conv`."""
+        import keras
+
+        x, padding = self._pad(x, name, kernel_size, strides)
+        return keras.layers.DepthwiseConv2D(
+            kernel_size, strides, padding, use_bias=False, depthwise_initializer="he_normal", name=name
+        )(x)
+
+    def _pad(self, x: Any, name: str, kernel_size: int, strides: int) -> tuple[Any, str]:
+        # With strides, Keras's "same" pads more at the end than at the start; the published weights pad evenly.
+        import keras
+
+        if strides == 1:
+            return x, "same"
+        return keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
+
+    def batch_norm(self, x: Any, name: str, *, epsilon: float = 1e-3) -> Any:
+        """See `Operations.batch_norm`."""
+        import keras
+
+        return keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=name)(x)
+
+    def relu(self, x: Any, *, max_value: float | None = None) -> Any:
+        """See `Operations.relu`."""
+        import keras
+
+        return keras.layers.ReLU(max_value)(x)
+
+    def max_pool(self, x: Any) -> Any:
+        """See `Operations.max_pool`."""
+        import keras
+
+        return keras.layers.MaxPooling2D(2)(x)
+
+    def global_average_pool(self, x: Any) -> Any:
+        """See `Operations.global_average_pool`."""
+        import keras
+
+        return keras.layers.GlobalAveragePooling2D()(x)
+
+    def flatten(self, x: Any) -> Any:
+        """See `Operations.flatten`."""
+        import keras
+
+        return keras.layers.Flatten()(x)
+
+    def dense(self, x: Any, name: str, *, units: int, use_bias: bool = True) -> Any:
+        """See `Operations.dense`."""
+        import keras
+
+        return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer="he_normal", name=name)(x)
+
+    def dropout(self, x: Any, *, rate: float) -> Any:
+        """See `Operations.dropout`."""
+        import keras
+
+        return keras.layers.Dropout(rate)(x)
+
+    def add(self, x: Any, y: Any) -> Any:
+        """See `Operations.add`."""
+        import keras
+
+        return keras.layers.Add()([x, y])
+
+
+def build_keras(network: Network, *, num_classes: int) -> Any:
+    """A `keras.Model`: RGB uint8 (batch, *image_size, 3) -> logits (batch, num_classes), with fresh weights.
+
+    Its last layer is called `head`; the layer before it gives the embedding.
+    """
+    import keras
+
+    pixels = keras.Input((*network.image_size, 3), dtype="uint8", name="pixels")
+    embedding = architecture(network.architecture)(KerasOperations(), pixels, **network.options)
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="head")(embedding)
+    return keras.Model(pixels, logits, name=network.architecture)
+
+
+def get_weights(model: Any) -> dict[str, NDArray[np.float32]]:
+    """Every weight of a model by `LAYER/VARIABLE`, without the states of random generators."""
+    return {
+        f"{layer.name}/{variable.name}": np.asarray(variable.numpy(), dtype=np.float32)
+        for layer in model.layers
+        for variable in layer.weights
+        if "seed" not in variable.name
+    }
+
+
+def set_weights(model: Any, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    """Puts weights named as `get_weights` names them into a model.
+
+    Raises:
+        BundleError: if one is missing or has another shape.
+    """
+    for layer in model.layers:
+        for variable in layer.weights:
+            if "seed" in variable.name:
+                continue
+            name = f"{layer.name}/{variable.name}"
+            value = weights.get(name)
+            if value is None or tuple(value.shape) != tuple(variable.shape):
+                found = "it is missing" if value is None else f"received {tuple(value.shape)}"
+                raise BundleError(f"Weight {name!r} should have shape {tuple(variable.shape)}; {found}.")
+            variable.assign(value)

@@ -1,0 +1,172 @@
+"""`classic`: the CNN of the textbooks, trained from scratch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldguide.errors import RecipeError
+from fieldguide.models.operations import Network
+from fieldguide.recipes.fitted import Fitted
+from fieldguide.records import Record
+
+OPTIMIZERS = ("adamw", "sgd")
+
+
+@dataclass(frozen=True)
+class Classic(Record):
+    """Blocks of Conv2D, BatchNormalization, ReLU and MaxPooling2D, then Flatten, Dense, Dropout, Dense; from scratch.
+
+    Raises:
+        RecipeError: if a setting is out of range; the message says the range.
+    """
+
+    image_size: tuple[int, int] = (96, 96)  # (height, width)
+    filters: tuple[int, ...] = (16, 32, 64, 128)  # of the convolution in each block
+    units: int = 128  # of the dense layer below the last
+    dropout: float = 0.5
+    epochs: int = 30
+    min_steps: int = 500  # small sets are seen more often, until this many batches have been learned from
+    batch_size: int = 32
+    optimizer: str = "adamw"
+    learning_rate: float = 0.001  # peak, after the warm-up
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.1
+    warmup_epochs: float = 1.0
+    average_momentum: float = 0.99  # of the moving average of the weights, per batch; 0 turns it off
+    horizontal_flip: bool = True  # turn it off where left and right matter, as for digits and letters
+    min_crop: float = 0.7  # smallest share of height and width that a random crop keeps
+    max_rotation_degrees: float = 10.0
+    brightness: float = 0.1  # largest shift, as a share of white
+    contrast: float = 0.2  # largest relative change
+
+    def __post_init__(self) -> None:
+        smallest = 2 ** len(self.filters)
+        _check("filters", self.filters, bool(self.filters) and min(self.filters) >= 1, "one or more numbers >= 1")
+        _check(
+            "image_size",
+            self.image_size,
+            len(self.image_size) == 2 and smallest <= min(self.image_size) and max(self.image_size) <= 1024,
+            f"(height, width), each in [{smallest}, 1024]: each of {len(self.filters)} blocks halves them",
+        )
+        for name in ("units", "epochs", "batch_size"):
+            value = getattr(self, name)
+            _check(name, value, isinstance(value, int) and value >= 1, "a whole number >= 1")
+        _check("min_steps", self.min_steps, self.min_steps >= 0, "a whole number >= 0")
+        _check("optimizer", self.optimizer, self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
+        _check("learning_rate", self.learning_rate, 0 < self.learning_rate <= 10, "in (0, 10]")
+        _check("min_crop", self.min_crop, 0 < self.min_crop <= 1, "in (0, 1]")
+        for name in ("dropout", "label_smoothing", "average_momentum"):
+            _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
+        for name in ("weight_decay", "brightness", "contrast"):
+            _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "in [0, 1]")
+        _check("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= self.epochs, "in [0, epochs]")
+        _check("max_rotation_degrees", self.max_rotation_degrees, 0 <= self.max_rotation_degrees <= 180, "in [0, 180]")
+
+    def network(self) -> Network:
+        """The architecture and its numbers."""
+        options = {"filters": self.filters, "units": self.units, "dropout": self.dropout}
+        return Network("classic", self.image_size, options)
+
+    def num_epochs(self, num_images: int) -> int:
+        """How often a training part of that size is seen: `epochs`, or more, until `min_steps` batches are reached."""
+        steps = math.ceil(num_images / self.batch_size)
+        return max(self.epochs, math.ceil(self.min_steps / steps))
+
+    def fit(
+        self,
+        train_pixels: NDArray[np.uint8],
+        train_labels: NDArray[np.int64],
+        val_pixels: NDArray[np.uint8],
+        val_labels: NDArray[np.int64],
+        *,
+        num_classes: int,
+        seed: int,
+        progress: bool,
+    ) -> Fitted:
+        """Trains from random weights; the weights with the best validation accuracy are kept.
+
+        Args:
+            train_pixels: RGB uint8, (num_train, *image_size, 3).
+            train_labels: (num_train,); positions in class_names.
+            val_pixels: RGB uint8, (num_val, *image_size, 3).
+            val_labels: (num_val,).
+            num_classes: length of class_names, 2 or more.
+            seed: equal seeds give equal bytes on one machine.
+            progress: whether to show a bar on standard error, where that is a terminal or a notebook.
+
+        Raises:
+            KeyboardInterrupt: if interrupted before the first epoch has ended.
+            RecipeError: if a part is empty, the pictures have another size, or training diverges at once.
+        """
+        self._check_pictures(train_pixels, train_labels, "training")
+        self._check_pictures(val_pixels, val_labels, "validation")
+        from fieldguide.models.keras_operations import build_keras, get_weights
+        from fieldguide.training.loop import fit_model, make_deterministic
+
+        make_deterministic(seed)
+        model = build_keras(self.network(), num_classes=num_classes)
+        epochs = self.num_epochs(len(train_labels))
+        result = fit_model(
+            model,
+            train_pixels,
+            train_labels,
+            val_pixels,
+            val_labels,
+            settings=self._loop_settings(epochs),
+            seed=seed,
+            progress=progress,
+        )
+        weights = get_weights(model)
+        notes = result.notes
+        if epochs > self.epochs:
+            note = f"{len(train_labels)} training pictures are few: {epochs} epochs instead of {self.epochs}."
+            notes = (note, *notes)
+        return Fitted(
+            network=self.network(),
+            head_kernel=weights.pop("head/kernel"),
+            head_bias=weights.pop("head/bias"),
+            weights=weights,
+            history=result.history,
+            notes=notes,
+            interrupted=result.interrupted,
+        )
+
+    def _loop_settings(self, epochs: int) -> Any:
+        from fieldguide.training.augmentation import Augmentation
+        from fieldguide.training.loop import LoopSettings
+
+        return LoopSettings(
+            epochs=epochs,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            warmup_epochs=self.warmup_epochs,
+            average_momentum=self.average_momentum,
+            augmentation=Augmentation(
+                horizontal_flip=self.horizontal_flip,
+                min_crop=self.min_crop,
+                max_rotation_degrees=self.max_rotation_degrees,
+                brightness=self.brightness,
+                contrast=self.contrast,
+            ),
+        )
+
+    def _check_pictures(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], part: str) -> None:
+        expected = (len(labels), *self.image_size, 3)
+        if len(labels) == 0 or pixels.shape != expected or pixels.dtype != np.uint8:
+            raise RecipeError(
+                f"The {part} part should be uint8 pixels of shape {expected} with one label or more; "
+                f"received {pixels.dtype} of shape {pixels.shape}.\nhint: decode the pictures at image_size."
+            )
+
+
+def _check(name: str, value: object, valid: bool, expected: str) -> None:
+    if not valid:
+        raise RecipeError(f"{name} should be {expected}; received {value!r}.\nhint: leave {name} out for the default.")

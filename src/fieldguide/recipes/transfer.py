@@ -1,0 +1,211 @@
+"""`transfer`, the default: a frozen ImageNet network, its embeddings computed once, and a linear head chosen by cross-validation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldguide.bundle import build_files
+from fieldguide.data.split import fold_numbers
+from fieldguide.embedding.linear_head import STRENGTHS, CrossValidation, cross_validate, fit_head, fit_subsets
+from fieldguide.errors import BundleError, FieldguideError, RecipeError
+from fieldguide.evaluation.metrics import wilson_interval
+from fieldguide.models.operations import Network
+from fieldguide.models.weights import pretrained_weights
+from fieldguide.recipes.fitted import Fitted, OutOfFold
+from fieldguide.records import Record
+from fieldguide.storage import cache_directory, read_json, sha256_file, write_json
+
+BACKBONES = ("efficientnet_lite0",)
+_CURVE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)
+_MAX_CURVE_COLUMNS = 250  # classes x folds x shares fitted together for the learning curve
+
+
+@dataclass(frozen=True)
+class Transfer(Record):
+    """A frozen backbone and a regularised multinomial logistic regression on its standardised embeddings.
+
+    Raises:
+        RecipeError: if a setting is out of range.
+    """
+
+    backbone: str = "efficientnet_lite0"
+    image_size: tuple[int, int] = (224, 224)  # (height, width)
+    num_folds: int = 5
+    max_cross_validated: int = 10_000  # pictures; a larger training part is sampled for the choice of the strength
+    strengths: tuple[float, ...] = STRENGTHS  # larger is less regularised
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise RecipeError(f"backbone must be one of {', '.join(BACKBONES)}; received {self.backbone!r}.")
+        if not 2 <= self.num_folds <= 20:
+            raise RecipeError(f"num_folds must be from 2 to 20; received {self.num_folds}.")
+        if min(self.image_size) < 32:
+            raise RecipeError(f"image_size must be at least (32, 32); received {self.image_size}.")
+        if not self.strengths or min(self.strengths) <= 0 or list(self.strengths) != sorted(self.strengths):
+            raise RecipeError(f"strengths must be positive and ascending; received {self.strengths}.")
+
+    def network(self) -> Network:
+        """The backbone and the size it sees."""
+        return Network(self.backbone, self.image_size)
+
+    def weights(self) -> Mapping[str, NDArray[np.float32]]:
+        """The backbone's published weights, converted once and cached."""
+        return pretrained_weights(self.backbone)
+
+    def network_files(self) -> Path:
+        """The path of the backbone's `network.xml`, built once and cached with its `.bin`."""
+        height, width = self.image_size
+        directory = cache_directory() / "networks" / f"{self.backbone}-{height}x{width}"
+        try:
+            hashes = read_json(directory / "hashes.json")
+            if all(sha256_file(directory / name) == hashes[name] for name in ("network.xml", "network.bin")):
+                return directory / "network.xml"
+        except (BundleError, OSError, KeyError):
+            pass  # not there yet, or damaged: built again
+        return self._build_files(directory)
+
+    def _build_files(self, directory: Path) -> Path:
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".network-", dir=directory.parent))
+        except OSError:  # a cache that cannot be written costs a second, not the run
+            temporary = directory = Path(tempfile.mkdtemp(prefix="fieldguide-network-"))
+        path = build_files(self.network(), self.weights(), temporary)
+        write_json(temporary / "hashes.json", {f.name: sha256_file(f) for f in (path, path.with_suffix(".bin"))})
+        if temporary == directory:
+            return path
+        shutil.rmtree(directory, ignore_errors=True)
+        try:
+            os.replace(temporary, directory)
+        except OSError as error:  # another process was quicker
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not (directory / "network.xml").is_file():
+                raise FieldguideError(f"Cannot write {directory}: {error}.\nhint: delete the cache folder.") from error
+        return directory / "network.xml"
+
+    def fit(
+        self,
+        embeddings: NDArray[Any],
+        labels: NDArray[np.int64],
+        groups: NDArray[np.int64],
+        *,
+        num_classes: int,
+        seed: int,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> Fitted:
+        """Chooses the strength by cross-validation, then fits the head on all pictures.
+
+        Args:
+            embeddings: (num_images, embedding_size) of the training pictures.
+            labels: (num_images,).
+            groups: (num_images,); pictures of one group are held out together.
+            num_classes: length of class_names.
+            seed: of the folds.
+            progress: called with the number of strengths just finished.
+        """
+        sample = self._sample(labels, groups, seed)
+        x, y = embeddings[sample], labels[sample]
+        num_folds = self._num_folds(y, groups[sample])
+        folds = fold_numbers(y, groups[sample], num_folds=num_folds, seed=seed)
+        found = cross_validate(x, y, folds, num_classes=num_classes, strengths=self.strengths, progress=progress)
+        strength = found.strengths[found.chosen]
+        head = fit_head(embeddings, labels, num_classes=num_classes, strength=strength)
+        notes = []
+        if len(sample) < len(labels):
+            notes.append(f"The strength was chosen on {len(sample):,} of {len(labels):,} training pictures.")
+        if num_folds < self.num_folds:
+            notes.append(f"The smallest class allows {num_folds} folds instead of {self.num_folds}.")
+        return Fitted(
+            network=self.network(),
+            weights=self.weights(),
+            head_kernel=head.kernel,
+            head_bias=head.bias,
+            history=_history(found),
+            learning_curve=_learning_curve(x, y, folds, found, num_classes, seed),
+            out_of_fold=OutOfFold(sample, found.out_of_fold, num_folds),
+            notes=tuple(notes),
+        )
+
+    def _sample(self, labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+        """Positions of at most `max_cross_validated` pictures: whole groups, stratified."""
+        if len(labels) <= self.max_cross_validated:
+            return np.arange(len(labels))
+        num_parts = -(-len(labels) // self.max_cross_validated)
+        return np.flatnonzero(fold_numbers(labels, groups, num_folds=num_parts, seed=seed) == 0)
+
+    def _num_folds(self, labels: NDArray[np.int64], groups: NDArray[np.int64]) -> int:
+        fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
+        if fewest < 2:
+            raise RecipeError(
+                "A class has only one group of training pictures, so that nothing can be held out of it.\n"
+                "hint: add pictures to it, use finer groups, or leave the class out with `--exclude-class`."
+            )
+        return min(self.num_folds, fewest)
+
+
+def _history(found: CrossValidation) -> tuple[Mapping[str, Any], ...]:
+    return tuple(
+        {
+            "strength": strength,
+            "train_accuracy": found.train_accuracy[i],
+            "val_accuracy": found.val_accuracy[i],
+            "val_log_loss": found.val_log_loss[i],
+            "chosen": i == found.chosen,
+        }
+        for i, strength in enumerate(found.strengths)
+    )
+
+
+def _learning_curve(
+    embeddings: NDArray[Any],
+    labels: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    found: CrossValidation,
+    num_classes: int,
+    seed: int,
+) -> tuple[Mapping[str, Any], ...]:
+    """Accuracy on held-out folds after learning from a part of the other folds; the last row is all of them."""
+    num_folds = int(folds.max()) + 1
+    used_folds = max(1, min(num_folds, _MAX_CURVE_COLUMNS // (num_classes * len(_CURVE_SHARES))))
+    held_out = folds < used_folds
+    chance = np.random.default_rng(seed).random(len(labels))
+    columns, cells = [], []
+    for share in _CURVE_SHARES:
+        for fold in range(used_folds):
+            rows = (folds != fold) & (chance < share)
+            if len(np.unique(labels[rows])) == num_classes:
+                columns.append(rows)
+                cells.append((share, fold))
+    correct: dict[float, list[int]] = {}
+    sizes: dict[float, list[int]] = {}
+    if columns:
+        subsets = np.stack(columns, axis=1)
+        strength = found.strengths[found.chosen]
+        heads = fit_subsets(embeddings, labels, subsets, num_classes=num_classes, strength=strength)
+        for (share, fold), head, rows in zip(cells, heads, columns, strict=True):
+            mine = folds == fold
+            hits = int((head.logits(embeddings[mine]).argmax(axis=1) == labels[mine]).sum())
+            correct.setdefault(share, []).append(hits)
+            sizes.setdefault(share, []).append(int(rows.sum()))
+    result = [
+        _curve_row(int(np.mean(sizes[share])), sum(hits), int(held_out.sum()))
+        for share, hits in correct.items()
+        if len(hits) == used_folds
+    ]
+    full = int(round(len(labels) * (num_folds - 1) / num_folds))
+    hits = int((found.out_of_fold.argmax(axis=1) == labels).sum())
+    return (*result, _curve_row(full, hits, len(labels)))
+
+
+def _curve_row(num_images: int, num_correct: int, num_scored: int) -> Mapping[str, Any]:
+    low, high = wilson_interval(num_correct, num_scored)
+    return {"num_images": num_images, "accuracy": num_correct / num_scored, "low": low, "high": high}

@@ -1,0 +1,84 @@
+"""Batches from pictures that were decoded once and lie in memory, or in a memory-mapped file."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fieldguide.training.augmentation import Augmentation, augment
+
+
+def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """The number of batches in which every picture is seen once."""
+    return math.ceil(num_images / batch_size)
+
+
+def epoch_batches(num_images: int, *, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Positions of the pictures in each batch of an epoch (counted from 0): a permutation of all of them.
+
+    Batch sizes differ by one picture at most: a last batch of one picture would have no variance to normalise by.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(num_images)
+    return np.array_split(order, steps_per_epoch(num_images, batch_size))
+
+
+def training_batches(
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    *,
+    num_classes: int,
+    batch_size: int,
+    seed: int,
+    augmentation: Augmentation,
+) -> Any:
+    """A `tf.data.Dataset` of (pixels uint8, one-hot labels float32) that goes through epoch after epoch without end.
+
+    Args:
+        pixels: (num_images, height, width, 3).
+        labels: (num_images,); positions in class_names.
+        num_classes: length of the one-hot labels.
+        batch_size: most pictures in a batch.
+        seed: of the order and of the augmentation; with it, epoch and step fix every batch.
+        augmentation: what is done to each picture.
+    """
+
+    def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]]:
+        for epoch in itertools.count():
+            for step, rows in enumerate(epoch_batches(len(labels), batch_size=batch_size, seed=seed, epoch=epoch)):
+                key = np.random.SeedSequence((seed, epoch, step)).generate_state(2).astype(np.int64)
+                yield pixels[rows], labels[rows], key
+
+    signature = (*_signature(pixels), tf.TensorSpec((2,), tf.int64))
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    dataset = dataset.map(lambda x, y, key: (augment(x, key, augmentation), tf.one_hot(y, num_classes)))
+    return _without_autotune(dataset.prefetch(4))
+
+
+def validation_batches(
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, num_classes: int, batch_size: int = 64
+) -> Any:
+    """A `tf.data.Dataset` of (pixels uint8, one-hot labels float32): every picture once, in order, unchanged."""
+
+    def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        for start in range(0, len(labels), batch_size):
+            yield pixels[start : start + batch_size], labels[start : start + batch_size]
+
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=_signature(pixels))
+    return _without_autotune(dataset.map(lambda x, y: (x, tf.one_hot(y, num_classes))).prefetch(4))
+
+
+def _signature(pixels: NDArray[np.uint8]) -> tuple[Any, Any]:
+    return tf.TensorSpec((None, *pixels.shape[1:]), tf.uint8), tf.TensorSpec((None,), tf.int64)
+
+
+def _without_autotune(dataset: Any) -> Any:
+    # There is nothing to tune, and on a busy machine the tuner holds up the end of an epoch by up to 20 seconds.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

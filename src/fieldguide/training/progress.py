@@ -1,0 +1,43 @@
+"""A progress bar for Keras: epoch, images per second, loss, validation accuracy, time left."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import keras
+from tqdm.auto import tqdm
+
+
+def can_show_progress() -> bool:
+    """Whether standard error is a terminal, or this is a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """One bar over all epochs, on standard error."""
+
+    def __init__(self, *, num_images: int, steps: int, epochs: int) -> None:
+        super().__init__()
+        self._images_per_step, self._epochs = num_images / steps, epochs
+        self._bar = tqdm(total=num_images * epochs, unit=" images", unit_scale=True, leave=True, file=sys.stderr)
+        self._shown: dict[str, str] = {}
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Names the epoch."""
+        self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Moves the bar on."""
+        self._shown["loss"] = f"{(logs or {})['loss']:.3f}"
+        self._bar.set_postfix(self._shown, refresh=False)
+        self._bar.update(self._images_per_step)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Shows the validation accuracy."""
+        self._shown["val accuracy"] = f"{100 * (logs or {})['val_accuracy']:.1f}%"
+        self._bar.set_postfix(self._shown)
+
+    def close(self) -> None:
+        """Ends the bar, also where training was interrupted."""
+        self._bar.close()
