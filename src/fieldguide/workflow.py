@@ -1,4 +1,4 @@
-"""The order of the stages: what `train`, `audit`, `evaluate`, `predict` and `report` do, from Python and from the command line."""
+"""The order of the stages: what `train`, `audit`, `evaluate`, `predict` and `report` do, however they are called."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,15 @@ from numpy.typing import NDArray
 
 from fieldguide import __version__
 from fieldguide.auditing.audit import audit_scan, leaked_positions
-from fieldguide.bundle import NUM_PROBE_PICTURES, Bundle, build_files, read_bundle, read_tensors, write_bundle, write_tensors
+from fieldguide.bundle import (
+    NUM_PROBE_PICTURES,
+    Bundle,
+    build_files,
+    read_bundle,
+    read_tensors,
+    write_bundle,
+    write_tensors,
+)
 from fieldguide.classifier import Classifier, find_pictures, load
 from fieldguide.data.cache import Cache
 from fieldguide.data.index import describe, index_folder, labelled_pictures
@@ -34,17 +44,16 @@ from fieldguide.evaluation.evaluate import (
     read_evaluation,
     write_evaluation,
 )
-from fieldguide.evaluation.metrics import losses, summarize
+from fieldguide.evaluation.metrics import summarize
 from fieldguide.recipes.classic import Classic
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.transfer import Transfer
 from fieldguide.records import PARTS, Audit, Evaluation, ImageIndex, Prediction, Preprocessing, Run, Split
-from fieldguide.reporting.report import write_report
+from fieldguide.reporting.report import shown_paths, write_report
 from fieldguide.storage import csv_text, free_name, read_json, sha256_file, write_json, write_text
 
 RECIPES: dict[str, type[Transfer] | type[Classic]] = {"transfer": Transfer, "classic": Classic}
 DEFAULT_RECIPE = "transfer"
-_MAX_THUMBNAILS = 5000  # of test pictures kept for the report; the errors come first
 _HALF_PRECISION_FROM = 200_000  # pictures: from there on embeddings are kept as float16
 _MAX_SUSPECTS = 50
 
@@ -88,9 +97,7 @@ def train(
     stages = _Stages(time.perf_counter())
     preprocessing = Preprocessing(settings.image_size, sixteen_bit_max=sixteen_bit_max)
     with stages.time("index"):
-        index = index_folder(
-            source, group_by=group_by, exclude_classes=exclude_classes, merge_subfolders=merge_subfolders
-        )
+        index = index_folder(source, group_by=group_by, exclude_classes=exclude_classes, merge_subfolders=merge_subfolders)
     say(describe(index))
     directory = _claim(out, Path(index.root if index.layout != "csv" else source), say)
     write_json(directory / "recipe.json", {"recipe": _name_of(settings), "settings": settings.to_json(), "seed": seed})
@@ -153,7 +160,9 @@ def train(
                     write_evaluation(directory / "evaluation", evaluation, scores[part] or {})
         suspects = _suspects(fitted, split, fit_positions)
         with stages.time("report"):
-            pictures = _report_pictures(index, scanned, split, evaluations, suspects, audit_result, preprocessing, cache)
+            position = {path: i for i, path in enumerate(split.paths)}
+            shown = [position[path] for path in shown_paths(audit=audit_result, evaluations=evaluations, suspects=suspects)]
+            pictures = thumbnails(Path(index.root), scanned, shown, preprocessing, cache)
             if pictures:
                 arrays = {path: np.frombuffer(jpeg, np.uint8) for path, jpeg in pictures.items()}
                 write_tensors(directory / "evaluation" / "thumbnails.safetensors", arrays)
@@ -167,7 +176,7 @@ def train(
                 layout=describe(index),
                 scores=scores,
                 seconds=stages.seconds(),
-                environment=_environment(engine.precision),
+                environment=_environment(engine.precision, Path(index.root).name, _command(source, directory, settings, seed)),
                 data_fingerprint=fingerprint,
                 history=fitted.history,
                 learning_curve=fitted.learning_curve,
@@ -205,9 +214,7 @@ def audit(
     return audit_scan(index, scanned)
 
 
-def evaluate(
-    run: str | os.PathLike[str], *, data: str | os.PathLike[str] | None = None, precision: str = "auto"
-) -> Evaluation:
+def evaluate(run: str | os.PathLike[str], *, data: str | os.PathLike[str] | None = None, precision: str = "auto") -> Evaluation:
     """The scores of a run on its test part (its validation part if it has no test part), or on other labelled pictures.
 
     Args:
@@ -234,7 +241,10 @@ def evaluate(
 
 
 def predict(
-    run: str | os.PathLike[str], paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, precision: str = "auto"
+    run: str | os.PathLike[str],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    precision: str = "auto",
 ) -> Iterator[Prediction]:
     """Classifies files, folders and glob patterns with a run, a bundle or a zip of one; answers come in order.
 
@@ -311,8 +321,7 @@ def _claim(out: str | os.PathLike[str] | None, source: Path, say: Say) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatasetError(
-            f"The run folder {str(directory)!r} cannot be made: {error.strerror or error}.\n"
-            "hint: choose another with --out."
+            f"The run folder {str(directory)!r} cannot be made: {error.strerror or error}.\nhint: choose another with --out."
         ) from error
     return directory
 
@@ -383,9 +392,7 @@ def _probe_pixels(
     from fieldguide.data.decoding import read_file
 
     size, white = preprocessing.image_size, preprocessing.sixteen_bit_max
-    return np.stack(
-        [decode_and_shrink(read_file(root / scanned.images[i].path), size, sixteen_bit_max=white) for i in chosen]
-    )
+    return np.stack([decode_and_shrink(read_file(root / scanned.images[i].path), size, sixteen_bit_max=white) for i in chosen])
 
 
 def _embed_pixels(engine: Engine, pixels: NDArray[np.uint8], batch_size: int = 32) -> NDArray[np.float32]:
@@ -409,11 +416,9 @@ def _evaluate_parts(
 
     def held_out(part: str, positions: NDArray[np.int64], method: str, **more: Any) -> Evaluation | None:
         names = [paths[i] for i in positions]
-        return evaluate_embeddings(
-            bundle, embeddings[positions], labels[positions], names, part=part, method=method, **more
-        )
+        return evaluate_embeddings(bundle, embeddings[positions], labels[positions], names, part=part, method=method, **more)
 
-    result = {"train": held_out("train", fit_positions, "fitted on these pictures")}
+    result = {"train": held_out("train", fit_positions, "fitted on")}
     if fitted.out_of_fold is not None and not split.val_is_given:
         positions = fit_positions[fitted.out_of_fold.positions]
         result["val"] = Evaluation(
@@ -456,29 +461,6 @@ def _suspects(fitted: Fitted, split: Split, fit_positions: NDArray[np.int64]) ->
     ]
 
 
-def _report_pictures(
-    index: ImageIndex,
-    scanned: Scan,
-    split: Split,
-    evaluations: Mapping[str, Evaluation | None],
-    suspects: Sequence[Mapping[str, Any]],
-    audit_result: Audit,
-    preprocessing: Preprocessing,
-    cache: Cache,
-) -> dict[str, bytes]:
-    """Thumbnails by path: the pictures scored (those with the largest loss first), suspects, and leaks."""
-    position = {path: i for i, path in enumerate(split.paths)}
-    wanted: dict[str, None] = {}
-    shown = evaluations["test"] or evaluations["val"]
-    if shown is not None:
-        order = np.argsort(-losses(shown), kind="stable")[:_MAX_THUMBNAILS]
-        wanted.update(dict.fromkeys(shown.paths[i] for i in order))
-    wanted.update(dict.fromkeys(str(suspect["path"]) for suspect in suspects))
-    wanted.update(dict.fromkeys(path for pair in audit_result.leaks[:20] for path in pair))
-    wanted.update(dict.fromkeys(path for group in audit_result.groups[:20] for path in group[:4]))
-    return thumbnails(Path(index.root), scanned, [position[path] for path in wanted], preprocessing, cache)
-
-
 def _write_data_records(directory: Path, index: ImageIndex, audit_result: Audit, split: Split) -> None:
     write_json(directory / "index.json", index.to_json())
     write_json(directory / "audit.json", audit_result.to_json())
@@ -507,11 +489,19 @@ def _fingerprint(scanned: Scan) -> str:
     return hasher.hexdigest()
 
 
-def _environment(precision: str) -> dict[str, Any]:
+def _command(source: str | os.PathLike[str], directory: Path, settings: Transfer | Classic, seed: int) -> str:
+    words = ["fieldguide", "train", os.fspath(source), "--out", str(directory), "--recipe", _name_of(settings)]
+    return shlex.join([*words, "--seed", str(seed)])
+
+
+def _environment(precision: str, dataset: str, command: str) -> dict[str, Any]:
     from importlib.metadata import version
 
     names = ("numpy", "pillow", "openvino", "scipy", "keras", "tensorflow")
     return {
+        "dataset": dataset,
+        "date": datetime.now().astimezone().isoformat(timespec="minutes"),
+        "command": command,
         "fieldguide": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),

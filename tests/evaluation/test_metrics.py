@@ -97,9 +97,7 @@ def test_log_loss_of_a_certain_error_is_finite():
 
 def test_a_class_without_pictures_is_undefined_and_left_out_of_averages():
     # Class c has no picture but is predicted once; class d has one picture and is never predicted.
-    e = evaluation(
-        [0, 1, 0, 3], [[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [0.4, 0.3, 0.2, 0.1]]
-    )
+    e = evaluation([0, 1, 0, 3], [[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1], [0.4, 0.3, 0.2, 0.1]])
     a, b, c, d = metrics.per_class(e)
     assert (a["precision"], a["recall"]) == (0.5, 0.5)
     assert (b["precision"], b["recall"], b["auc"]) == (1.0, 1.0, 1.0)

@@ -113,13 +113,9 @@ def test_page_says_what_was_reached_in_plain_words(write, make_evaluation):
 def test_hostile_names_are_text_and_never_markup(write, make_evaluation, make_run):
     name = "\"><script>alert('x')</script><img src=x onerror=alert(1)> & {{ 7 * 7 }} 猫"
     evaluation = make_evaluation(2, class_names=(name, "ok"))
-    audit = Audit(
-        (Finding(name, "warning", (name,), name),), 80, (name, "ok"), {name: 1, "ok": 2}, leaks=((name, name),)
-    )
+    audit = Audit((Finding(name, "warning", (name,), name),), 80, (name, "ok"), {name: 1, "ok": 2}, leaks=((name, name),))
     suspects = [{"path": name, "label": name, "suggested": "ok", "probability": 0.9}]
-    run = make_run(
-        directory=name, layout=name, notes=(name,), environment={"dataset": name, "command": name, name: name}
-    )
+    run = make_run(directory=name, layout=name, notes=(name,), environment={"dataset": name, "command": name, name: name})
     page = write(run=run, evaluations={"test": evaluation}, audit=audit, suspects=suspects)
     assert_sound(page)
     assert page.text.count(name) > 10

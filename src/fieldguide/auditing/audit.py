@@ -104,9 +104,7 @@ def _copy_findings(
             yield Finding("copy_conflict", "error", paths, f"The same picture is labelled {names}; one of them is wrong")
     if leaks:
         paths = tuple(scanned.images[k].path for pair in leaks for k in pair)
-        text = (
-            f"{len(leaks)} test picture(s) are copies of training pictures: the test score is given with and without them"
-        )
+        text = f"{len(leaks)} test picture(s) are copies of training pictures: the test score is given with and without them"
         yield Finding("leak", "warning", paths, text)
     leaked = {i for i, _ in leaks}
     rest = [[i for i in positions if i not in leaked] for positions in copies]

@@ -186,4 +186,4 @@ class Cache:
                 doomed.append((rowid,))
                 excess -= size
             self._connection.executemany("DELETE FROM entries WHERE rowid = ?", doomed)
-        self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+        self._connection.executescript("PRAGMA incremental_vacuum;")  # as a script: one step frees one page only

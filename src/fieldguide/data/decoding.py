@@ -103,7 +103,7 @@ def decode(content: bytes, *, cover: tuple[int, int], sixteen_bit_max: int | Non
             return _decode(image, cover, sixteen_bit_max)
     except DecodeError:
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DecodeError("too_large", str(error)) from error
     except MemoryError as error:
         raise DecodeError("too_large", "there is not enough memory to decode it") from error
@@ -163,9 +163,7 @@ def _open(content: bytes) -> Image.Image:
 def _decode(image: Image.Image, cover: tuple[int, int], sixteen_bit_max: int | None) -> Decoded:
     width, height = image.size
     if width * height > MAX_DECLARED_PIXELS:
-        raise DecodeError(
-            "too_large", f"{width} x {height} px is more than {MAX_DECLARED_PIXELS // 1_000_000} million pixels"
-        )
+        raise DecodeError("too_large", f"{width} x {height} px is more than {MAX_DECLARED_PIXELS // 1_000_000} million pixels")
     orientation = image.getexif().get(0x0112, 1) if image.format != "GIF" else 1
     is_turned = orientation in (5, 6, 7, 8)
     if isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO"):
@@ -195,12 +193,12 @@ def _to_eight_bits(image: Image.Image, sixteen_bit_max: int | None) -> tuple[Ima
         low, high = float(values.min()), float(values.max())
         if not (0.0 <= low and high <= 1.0):  # False for NaN as well
             raise DecodeError("unsupported", f"floating-point pixels from {low:g} to {high:g}; only 0 to 1 is known")
-        scaled, brightest = values * 255.0, None
+        scaled, brightest = values.astype(np.float64) * 255.0, None
     else:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
             raise DecodeError("unsupported", f"32-bit pixels from {low} to {high}; at most 65535 is known")
-        scaled, brightest = values.astype(np.float32) * (255.0 / (sixteen_bit_max or 65535)), high
+        scaled, brightest = values.astype(np.float64) * (255.0 / (sixteen_bit_max or 65535)), high
     eight_bits = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     result = Image.fromarray(eight_bits)
     result.info.update({k: v for k, v in image.info.items() if k == "exif"})

@@ -230,9 +230,7 @@ def _read_folders(root: Path, skipped: list[Skipped], merge_subfolders: bool) ->
     return files, " + ".join(f"{parts[p][0].name}/" for p in ("train", "val", "test") if p in parts)
 
 
-def _read_classes(
-    folder: Path, part: str | None, root: Path, skipped: list[Skipped], merge_subfolders: bool
-) -> list[_File]:
+def _read_classes(folder: Path, part: str | None, root: Path, skipped: list[Skipped], merge_subfolders: bool) -> list[_File]:
     class_folders = _subfolders(folder)
     loose: list[Skipped] = []
     num_loose = 0
@@ -321,9 +319,7 @@ def _read_csv(path: Path) -> list[_File]:
             )
         part = values.get("split", "").lower() or None
         if part is not None and part not in _PART_OF:
-            raise DatasetError(
-                f"Row {number} of {path}: split must be train, val or test; received {values['split']!r}."
-            )
+            raise DatasetError(f"Row {number} of {path}: split must be train, val or test; received {values['split']!r}.")
         relative = Path(os.path.relpath(absolute, root)).as_posix()
         files.append(_File(relative, values["label"], _PART_OF[part] if part else None, values.get("group") or None))
     _refuse_bad_csv(files, path)

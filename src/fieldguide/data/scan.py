@@ -178,7 +178,7 @@ def allocate(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size_bytes <= _MEMORY_LIMIT_BYTES:
         return np.empty(shape, dtype)
-    file = tempfile.TemporaryFile(prefix="fieldguide-")  # noqa: SIM115 - the array keeps it open
+    file = tempfile.TemporaryFile(prefix="fieldguide-")
     return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
@@ -256,7 +256,7 @@ class _Pass:
         except DecodeError as error:
             return _Read(position, digest, Facts(reason=error.reason, message=str(error)))
         hasher = hashlib.sha256(b"%d %d" % decoded.pixels.shape[:2])
-        hasher.update(decoded.pixels)
+        hasher.update(decoded.pixels.data)
         facts = Facts(decoded.format, decoded.size, hasher.hexdigest(), decoded.brightest, decoded.is_animated)
         pixels = shrink(decoded.pixels, size) if self.consumer else decoded.pixels
         # A thumbnail of the shrunk picture would be squeezed to a square; it costs no more from the decoded one.
@@ -272,9 +272,7 @@ class _Pass:
                 fresh.append(read)
             if read.pixels is None or self.consumer is None:
                 if read.value is not None and self.values is not None and self.consumer is not None:
-                    self.values[read.position] = np.frombuffer(read.value, self.consumer.dtype).reshape(
-                        self.consumer.shape
-                    )
+                    self.values[read.position] = np.frombuffer(read.value, self.consumer.dtype).reshape(self.consumer.shape)
                 read.pixels = None
                 self.progress(1)
             else:

@@ -76,9 +76,7 @@ def split_images(
     )
 
 
-def fold_numbers(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], *, num_folds: int, seed: int
-) -> NDArray[np.int64]:
+def fold_numbers(labels: NDArray[np.int64], groups: NDArray[np.int64], *, num_folds: int, seed: int) -> NDArray[np.int64]:
     """Shape (num_images,): the fold, 0 .. num_folds - 1, that holds each picture out; stratified, groups kept whole."""
     shares = np.full(num_folds, 1 / num_folds)
     return _assign(labels, groups, shares, np.random.default_rng(seed))
@@ -160,8 +158,8 @@ def _divide(
                 f"Received: root={root}, fractions={tuple(round(s, 2) for s in shares)}.\n"
                 f"hint: add pictures of {name!r}, or leave the class out with `--exclude-class {name}`."
             )
-    sides = _assign(labels[positions], groups[positions], np.array(shares), np.random.default_rng(seed))
-    result = [positions[sides == side] for side in range(len(shares))]
+    side_of = _assign(labels[positions], groups[positions], np.array(shares), np.random.default_rng(seed))
+    result = [positions[side_of == side] for side in range(len(shares))]
     for part in result:
         missing = set(labels[positions].tolist()) - set(labels[part].tolist())
         if missing:

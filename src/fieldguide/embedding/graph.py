@@ -34,9 +34,7 @@ class OpenVINOOperations:
         x = self._opset.convert(x, np.float32)
         return self._scale_and_shift(x, np.atleast_1d(scale), np.atleast_1d(offset))
 
-    def conv(
-        self, x: Any, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False
-    ) -> Any:
+    def conv(self, x: Any, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False) -> Any:
         """See `Operations.conv`."""
         kernel = self._weight(f"{name}/kernel", (kernel_size, kernel_size, _channels(x), filters))
         kernel = kernel.transpose(3, 2, 0, 1)  # (height, width, in, out) -> (out, in, height, width)
@@ -117,11 +115,15 @@ def build_network(network: Network, weights: Mapping[str, NDArray[np.float32]]) 
     openvino = openvino_module()
     build = architecture(network.architecture)
     height, width = network.image_size
-    pixels = openvino.opset13.parameter([-1, height, width, 3], np.uint8, name="pixels")
+    pixels = openvino.opset13.parameter([-1, height, width, 3], np.uint8)
     pixels.output(0).set_names({"pixels"})
-    embedding = openvino.opset13.result(build(OpenVINOOperations(weights), pixels, **network.options), name="embedding")
+    embedding = openvino.opset13.result(build(OpenVINOOperations(weights), pixels, **network.options))
     embedding.output(0).set_names({"embedding"})
-    return openvino.Model([embedding], [pixels], network.architecture)
+    model = openvino.Model([embedding], [pixels], network.architecture)
+    # OpenVINO counts its names up from the start of the process; by position, the same network is the same file.
+    for position, node in enumerate(model.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{position}")
+    return model
 
 
 def _channels(x: Any) -> int:

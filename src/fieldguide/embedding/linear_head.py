@@ -100,7 +100,7 @@ def cross_validate(
     losses: list[float] = []
     accuracies: list[float] = []
     train_accuracies: list[float] = []
-    best = np.empty(0, np.float32)
+    best = np.empty((0, num_classes), np.float32)
     with _own_threads() as pool:
         for heads in _fit_path(embeddings, labels, seen, num_classes=num_classes, strengths=strengths, pool=pool):
             held_out = np.empty((len(labels), num_classes), np.float32)
@@ -128,7 +128,12 @@ def cross_validate(
 
 
 def fit_subsets(
-    embeddings: NDArray[Any], labels: NDArray[np.int64], subsets: NDArray[np.bool_], *, num_classes: int, strength: float
+    embeddings: NDArray[Any],
+    labels: NDArray[np.int64],
+    subsets: NDArray[np.bool_],
+    *,
+    num_classes: int,
+    strength: float,
 ) -> list[LinearHead]:
     """One head per column of `subsets` (num_images, num_subsets), fitted on the rows marked in it."""
     with _own_threads() as pool:

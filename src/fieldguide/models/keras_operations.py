@@ -23,33 +23,21 @@ class KerasOperations:
         as_argument = [list(v) if isinstance(v, tuple) else v for v in (scale, offset)]
         return keras.layers.Rescaling(*as_argument, dtype="float32", name="rescale")(x)
 
-    def conv(
-        self, x: Any, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False
-    ) -> Any:
+    def conv(self, x: Any, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False) -> Any:
         """See `Operations.conv`."""
         import keras
 
-        x, padding = self._pad(x, name, kernel_size, strides)
         return keras.layers.Conv2D(
-            filters, kernel_size, strides, padding, use_bias=use_bias, kernel_initializer="he_normal", name=name
+            filters, kernel_size, strides, "same", use_bias=use_bias, kernel_initializer="he_normal", name=name
         )(x)
 
     def depthwise_conv(self, x: Any, name: str, *, kernel_size: int, strides: int = 1) -> Any:
         """See `Operations.depthwise_conv`."""
         import keras
 
-        x, padding = self._pad(x, name, kernel_size, strides)
         return keras.layers.DepthwiseConv2D(
-            kernel_size, strides, padding, use_bias=False, depthwise_initializer="he_normal", name=name
+            kernel_size, strides, "same", use_bias=False, depthwise_initializer="he_normal", name=name
         )(x)
-
-    def _pad(self, x: Any, name: str, kernel_size: int, strides: int) -> tuple[Any, str]:
-        # With strides, Keras's "same" pads more at the end than at the start; the published weights pad evenly.
-        import keras
-
-        if strides == 1:
-            return x, "same"
-        return keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
 
     def batch_norm(self, x: Any, name: str, *, epsilon: float = 1e-3) -> Any:
         """See `Operations.batch_norm`."""

@@ -33,14 +33,16 @@ class Operations(Protocol):
         """`x * scale + offset` in float32, from uint8 pixels; per channel where tuples are given."""
         ...
 
-    def conv(
-        self, x: Any, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False
-    ) -> Any:
-        """2-D convolution with symmetric zero padding of `kernel_size // 2`."""
+    def conv(self, x: Any, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False) -> Any:
+        """2-D convolution with zero padding "same", as TensorFlow pads.
+
+        Height and width become `ceil(size / strides)`; an odd zero goes below and to the right. The published weights of
+        EfficientNet-Lite were trained so: PyTorch's even padding shifts every grid by a pixel.
+        """
         ...
 
     def depthwise_conv(self, x: Any, name: str, *, kernel_size: int, strides: int = 1) -> Any:
-        """Depthwise 2-D convolution without bias, with symmetric zero padding of `kernel_size // 2`."""
+        """Depthwise 2-D convolution without bias, padded as `conv` pads."""
         ...
 
     def batch_norm(self, x: Any, name: str, *, epsilon: float = 1e-3) -> Any:

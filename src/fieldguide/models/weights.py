@@ -64,9 +64,7 @@ def pretrained_weights(name: str) -> Weights:
     if weights is None:
         weights = _converted(read_torch_stream(_published(source)))
         content = safetensors.numpy.save(weights, metadata={"sha256": _fingerprint(weights)})
-        with contextlib.suppress(
-            FieldguideError
-        ):  # a full disk costs the next run a conversion, not this run its weights
+        with contextlib.suppress(FieldguideError):  # a full disk costs the next run a conversion, not this run its weights
             storage.write_bytes(cached, content)
     return weights
 
@@ -121,9 +119,7 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def _rebuild_tensor(
-    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
-) -> _Tensor:
+def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> _Tensor:
     return _Tensor(storage, offset, shape, strides)
 
 

@@ -1,4 +1,4 @@
-"""`transfer`, the default: a frozen ImageNet network, its embeddings computed once, and a linear head chosen by cross-validation."""
+"""`transfer`, the default: a frozen ImageNet network, its embeddings computed once, a linear head by cross-validation."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _learning_curve(
         for share, hits in correct.items()
         if len(hits) == used_folds
     ]
-    full = int(round(len(labels) * (num_folds - 1) / num_folds))
+    full = round(len(labels) * (num_folds - 1) / num_folds)
     hits = int((found.out_of_fold.argmax(axis=1) == labels).sum())
     return (*result, _curve_row(full, hits, len(labels)))
 

@@ -223,9 +223,7 @@ def example_predictions(
         predicted = int(evaluation.predicted[i])
         answer = f"{_short(evaluation.class_names[predicted])} {evaluation.probabilities[i, predicted]:.0%}"
         is_right = bool(evaluation.correct[i])
-        text = f"{answer}\n" + (
-            "right" if is_right else f"true: {_short(evaluation.class_names[evaluation.labels[i]])}"
-        )
+        text = f"{answer}\n" + ("right" if is_right else f"true: {_short(evaluation.class_names[evaluation.labels[i]])}")
         title = axes.set_title(text, size=_TEXT_POINTS, color=BLUE if is_right else ORANGE, loc="left")
         title.set_parse_math(False)
     return figure

@@ -269,8 +269,7 @@ def _example(evaluation: Evaluation, position: int, thumbnails: Mapping[str, byt
         "predicted": evaluation.class_names[predicted],
         "is_right": label == predicted,
         "bars": [
-            {"name": evaluation.class_names[c], "probability": float(probabilities[c]), "is_true": c == label}
-            for c in top
+            {"name": evaluation.class_names[c], "probability": float(probabilities[c]), "is_true": c == label} for c in top
         ],
     }
 

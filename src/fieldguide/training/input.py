@@ -60,9 +60,7 @@ def training_batches(
     return _without_autotune(dataset.prefetch(4))
 
 
-def validation_batches(
-    pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, num_classes: int, batch_size: int = 64
-) -> Any:
+def validation_batches(pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, num_classes: int, batch_size: int = 64) -> Any:
     """A `tf.data.Dataset` of (pixels uint8, one-hot labels float32): every picture once, in order, unchanged."""
 
     def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:

@@ -147,9 +147,7 @@ def _optimizer(settings: LoopSettings, steps: int) -> Any:
     if settings.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
     else:
-        optimizer = keras.optimizers.SGD(
-            schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay or None
-        )
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay or None)
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=WEIGHT_DECAY_EXCLUDES)
     return optimizer

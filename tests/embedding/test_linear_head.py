@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fieldguide.data.split import fold_numbers
+from fieldguide.embedding import linear_head
+from fieldguide.embedding.linear_head import cross_validate, fit_head, fit_subsets, softmax
+
+
+def made_data(count=240, size=12, num_classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % num_classes
+    centers = rng.normal(size=(num_classes, size))
+    return (centers[labels] + rng.normal(size=(count, size)) * 1.5 + 3).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("strength", [0.01, 1.0])
+def test_the_head_equals_scikit_learns(strength):
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = made_data()
+    head = fit_head(x, y, num_classes=3, strength=strength)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    expected = LogisticRegression(C=strength, max_iter=1000, tol=1e-8).fit(z, y).predict_proba(z)
+    assert np.abs(softmax(head.logits(x)) - expected).max() < 2e-3
+
+
+def test_rows_in_chunks_and_in_half_precision_give_the_same_head(monkeypatch, tmp_path):
+    x, y = made_data()
+    whole = fit_head(x, y, num_classes=3, strength=0.1)
+    monkeypatch.setattr(linear_head, "_ROWS_PER_CHUNK", 50)
+    mapped = np.memmap(tmp_path / "x", np.float16, "w+", shape=x.shape)
+    mapped[:] = x
+    chunked = fit_head(mapped, y, num_classes=3, strength=0.1)
+    assert np.abs(softmax(whole.logits(x)) - softmax(chunked.logits(x))).max() < 5e-3
+
+
+def test_out_of_fold_predictions_come_from_models_that_did_not_see_the_picture():
+    # Labels are pure chance: whoever had seen a picture would know it; whoever had not would guess.
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 150)).astype(np.float32), rng.integers(0, 2, 200)
+    folds = fold_numbers(y, np.arange(200), num_folds=5, seed=0)
+    found = cross_validate(x, y, folds, num_classes=2, strengths=(1.0,))
+    assert found.train_accuracy[0] > 0.95
+    assert 0.35 < found.val_accuracy[0] < 0.65
+    assert found.out_of_fold.shape == (200, 2) and np.allclose(found.out_of_fold.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_chosen_strength_has_the_smallest_loss_and_the_path_ends_early():
+    x, y = made_data(count=240, size=12)  # classes overlap: fitting ever closer must end in overconfidence
+    folds = fold_numbers(y, np.arange(240), num_folds=3, seed=0)
+    found = cross_validate(x, y, folds, num_classes=3, strengths=tuple(10.0**e for e in range(-4, 6)))
+    assert found.val_log_loss[found.chosen] == min(found.val_log_loss)
+    assert len(found.strengths) < 10
+
+
+def test_subsets_are_fitted_on_their_own_rows():
+    x, y = made_data()
+    rows = np.arange(len(y)) < 120
+    together = fit_subsets(x, y, np.stack([rows, ~rows], axis=1), num_classes=3, strength=0.1)
+    assert not np.allclose(together[0].kernel, together[1].kernel, atol=1e-3)
+    flipped = y.copy()
+    flipped[~rows] = (flipped[~rows] + 1) % 3  # rows outside the first subset
+    again = fit_subsets(x, flipped, rows[:, None], num_classes=3, strength=0.1)
+    assert np.abs(softmax(together[0].logits(x)) - softmax(again[0].logits(x))).max() < 2e-3
+
+
+def test_the_same_data_gives_the_same_bytes():
+    x, y = made_data()
+    first, second = (fit_head(x, y, num_classes=3, strength=0.1) for _ in range(2))
+    assert first.kernel.tobytes() == second.kernel.tobytes()
