@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "tests" / "embedding"))
-from reference_pictures import reference_pictures  # noqa: E402
+sys.path.insert(0, str(REPOSITORY))
+from tests.embedding.reference_pictures import reference_pictures  # noqa: E402
 
 # (kernel size, strides, expansion, input channels, output channels), one line for each block
 BLOCKS = [

@@ -16,7 +16,7 @@ HUES = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 def noisy_picture(color: tuple[int, int, int], seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:
     """A picture of one color with noise; size is (height, width)."""
     rng = np.random.default_rng(seed)
-    pixels = np.array(color) + rng.normal(0, 30, (*size, 3))
+    pixels = np.array(color) + rng.normal(0, 12, (*size, 3))
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 

@@ -187,7 +187,7 @@ def predict(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs; - reads a list.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, safe to open in a spreadsheet.")] = False,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 0,
+    top: Annotated[int | None, typer.Option(min=1, help="How many classes to show.")] = None,
     sort_into: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Copy each picture into DIR/CLASS; originals stay.")
     ] = None,

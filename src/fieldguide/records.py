@@ -121,8 +121,8 @@ class Audit(Record):
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The audit those values describe."""
-        rest = {k: _frozen(v) for k, v in values.items() if k != "findings"}
-        return cls(findings=tuple(Finding.from_json(v) for v in values["findings"]), **rest)
+        findings = tuple(Finding.from_json(finding) for finding in values["findings"])
+        return dataclasses.replace(super().from_json(values), findings=findings)
 
 
 @dataclass(frozen=True, eq=False)

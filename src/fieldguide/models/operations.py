@@ -14,8 +14,6 @@ from typing import Any, Protocol
 
 from fieldguide.records import Record
 
-Pads = tuple[int, int, int, int]  # zeros added at (top, bottom, left, right)
-
 
 @dataclass(frozen=True)
 class Network(Record):

@@ -105,6 +105,9 @@ class Classic(Record):
         """
         self._check_pictures(train_pixels, train_labels, "training")
         self._check_pictures(val_pixels, val_labels, "validation")
+        from fieldguide import training
+
+        training.import_tensorflow()
         from fieldguide.models.keras_operations import build_keras, get_weights
         from fieldguide.training.loop import fit_model, make_deterministic
 

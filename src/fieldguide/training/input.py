@@ -68,7 +68,9 @@ def validation_batches(pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, 
             yield pixels[start : start + batch_size], labels[start : start + batch_size]
 
     dataset = tf.data.Dataset.from_generator(batches, output_signature=_signature(pixels))
-    return _without_autotune(dataset.map(lambda x, y: (x, tf.one_hot(y, num_classes))).prefetch(4))
+    dataset = dataset.map(lambda x, y: (x, tf.one_hot(y, num_classes)))
+    num_batches = steps_per_epoch(len(labels), batch_size)
+    return _without_autotune(dataset.apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(4))
 
 
 def _signature(pixels: NDArray[np.uint8]) -> tuple[Any, Any]:

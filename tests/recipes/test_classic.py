@@ -1,0 +1,195 @@
+"""The `classic` recipe: it learns, repeats itself to the byte, stops when asked, and says what is wrong."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fieldguide.errors import RecipeError
+from fieldguide.recipes.classic import Classic
+from fieldguide.recipes.fitted import Fitted
+
+SMALL = Classic(image_size=(16, 20), filters=(8, 8, 8, 8), units=16, epochs=3, min_steps=0, batch_size=16, dropout=0.2)
+HUES = np.array([(200, 50, 40), (40, 180, 60), (40, 60, 200)])
+
+Pictures = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+def pictures(num_images: int, seed: int, *, num_classes: int = 3) -> Pictures:
+    """Hues with strong noise, of the size that SMALL takes."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(num_images) % num_classes
+    pixels = HUES[labels][:, None, None, :] + rng.normal(0, 60, (num_images, 16, 20, 3))
+    return pixels.clip(0, 255).astype(np.uint8), labels
+
+
+def fit(recipe: Classic = SMALL, *, seed: int = 0, num_train: int = 100, num_classes: int = 3) -> Fitted:
+    train, val = pictures(num_train, 1, num_classes=num_classes), pictures(70, 2, num_classes=num_classes)
+    return recipe.fit(*train, *val, num_classes=num_classes, seed=seed, progress=False)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    return fit(Classic.from_json({**SMALL.to_json(), "epochs": 12}))
+
+
+def keras_logits(fitted: Fitted, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    from fieldguide.models.keras_operations import build_keras, set_weights
+
+    model = build_keras(fitted.network, num_classes=len(fitted.head_bias))
+    set_weights(model, {**fitted.weights, "head/kernel": fitted.head_kernel, "head/bias": fitted.head_bias})
+    logits: NDArray[np.float32] = model(pixels, training=False).numpy()
+    return logits
+
+
+def test_it_learns_three_hues_and_the_weights_give_the_accuracy_that_the_history_says(fitted: Fitted) -> None:
+    pixels, labels = pictures(70, 2)  # 64 and a partial batch of 6
+    accuracy = (keras_logits(fitted, pixels).argmax(axis=1) == labels).mean()
+    assert accuracy == pytest.approx(max(row["val_accuracy"] for row in fitted.history), abs=1e-6)
+    assert accuracy > 0.95
+
+
+def test_the_history_has_a_row_for_each_epoch(fitted: Fitted) -> None:
+    assert [row["epoch"] for row in fitted.history] == list(range(1, 13))
+    names = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
+    assert all(set(row) == names for row in fitted.history)
+    assert fitted.history[0]["learning_rate"] == pytest.approx(0.001)
+    assert fitted.history[-1]["learning_rate"] == pytest.approx(0, abs=1e-6)
+    assert fitted.notes == ()
+    assert not fitted.interrupted
+
+
+def test_the_head_is_apart_from_the_other_weights(fitted: Fitted) -> None:
+    assert fitted.head_kernel.shape == (16, 3)
+    assert fitted.head_bias.shape == (3,)
+    assert {"block4_norm/moving_mean", "dense/kernel"} <= set(fitted.weights)
+    assert not any(name.startswith("head/") for name in fitted.weights)
+
+
+def as_bytes(fitted: Fitted) -> dict[str, bytes]:
+    arrays = {**fitted.weights, "kernel": fitted.head_kernel, "bias": fitted.head_bias}
+    return {name: array.tobytes() for name, array in arrays.items()}
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
+    first = as_bytes(fit(seed=5))
+    assert first == as_bytes(fit(seed=5))
+    assert first != as_bytes(fit(seed=6))
+
+
+def test_two_classes_and_fewer_pictures_than_a_batch_are_enough() -> None:
+    result = fit(num_train=7, num_classes=2)
+    assert result.head_kernel.shape == (16, 2)
+    assert all(np.isfinite(row["loss"]) for row in result.history)
+
+
+def test_a_small_set_is_seen_more_often_and_a_note_says_so() -> None:
+    recipe = Classic.from_json({**SMALL.to_json(), "min_steps": 5, "epochs": 1, "warmup_epochs": 0})
+    result = fit(recipe, num_train=30)  # two batches an epoch
+    assert len(result.history) == 3
+    assert "3 epochs instead of 1" in result.notes[0]
+
+
+@pytest.mark.parametrize("interrupt_at", [1, 3])
+def test_an_interrupt_ends_training_with_the_best_weights_so_far(
+    monkeypatch: pytest.MonkeyPatch, interrupt_at: int
+) -> None:
+    interrupt_in_epoch(monkeypatch, interrupt_at)
+    if interrupt_at == 1:
+        with pytest.raises(KeyboardInterrupt):
+            fit()
+        return
+    result = fit()
+    assert result.interrupted
+    assert len(result.history) == 2
+    assert "Interrupted after epoch 2" in result.notes[0]
+    best = max(row["val_accuracy"] for row in result.history)
+    pixels, labels = pictures(70, 2)
+    assert (keras_logits(result, pixels).argmax(axis=1) == labels).mean() == pytest.approx(best, abs=1e-6)
+
+
+def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    from fieldguide.training.loop import BestWeights
+
+    original = BestWeights.on_train_batch_end
+
+    def on_train_batch_end(self: Any, batch: int, logs: dict[str, float] | None = None) -> None:
+        if len(self.history) == number - 1 and batch == 2:
+            raise KeyboardInterrupt
+        original(self, batch, logs)
+
+    monkeypatch.setattr(BestWeights, "on_train_batch_end", on_train_batch_end)
+
+
+def test_a_loss_that_is_no_number_names_the_setting_to_change() -> None:
+    changes = {"optimizer": "sgd", "learning_rate": 10.0, "weight_decay": 1.0, "warmup_epochs": 0}
+    recipe = Classic.from_json({**SMALL.to_json(), **changes})
+    pixels, labels = pictures(32, 1)
+    from fieldguide.training import loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_optimizer", lambda settings, steps: loop.keras.optimizers.SGD(1e30))
+        with pytest.raises(RecipeError, match="learning_rate"):
+            recipe.fit(pixels, labels, pixels, labels, num_classes=3, seed=0, progress=False)
+
+
+def test_progress_goes_to_a_terminal_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    arguments = (*pictures(20, 1), *pictures(10, 2))
+    SMALL.fit(*arguments, num_classes=3, seed=0, progress=True)
+    assert capsys.readouterr() == ("", "")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    SMALL.fit(*arguments, num_classes=3, seed=0, progress=True)
+    text = terminal.getvalue()
+    assert "epoch 3/3" in text
+    assert "60.0/60.0" in text
+    assert "val accuracy=" in text
+    assert "images/s" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": (8, 16)}, r"image_size .* \[16, 1024\]"),
+        ({"filters": ()}, "filters"),
+        ({"epochs": 0}, "epochs should be a whole number >= 1"),
+        ({"optimizer": "adam"}, "adamw or sgd"),
+        ({"dropout": 1.0}, r"dropout should be in \[0, 1\); received 1.0"),
+        ({"learning_rate": 0.0}, r"learning_rate should be in \(0, 10\]"),
+        ({"min_crop": 0.0}, r"min_crop should be in \(0, 1\]"),
+        ({"warmup_epochs": 99.0}, "warmup_epochs"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_with_the_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Classic(**changes)
+
+
+def test_pictures_of_another_size_are_refused() -> None:
+    pixels, labels = pictures(6, 0)
+    with pytest.raises(RecipeError, match=r"validation part .* \(6, 16, 20, 3\)"):
+        SMALL.fit(pixels, labels, pixels[:, :15], labels, num_classes=3, seed=0, progress=False)
+
+
+def test_settings_survive_json() -> None:
+    assert Classic.from_json(SMALL.to_json()) == SMALL
+
+
+def test_tensorflow_starts_without_a_word_and_the_recipe_does_not_import_it() -> None:
+    code = (
+        "import sys; from fieldguide.recipes.classic import Classic; Classic(); assert 'tensorflow' not in sys.modules\n"
+        "from fieldguide import training; training.import_tensorflow(); assert 'tensorflow' in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    assert result.stdout == ""
