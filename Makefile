@@ -32,8 +32,8 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
-bench: setup
-	$(BIN)/python benchmarks/all.py $(DATA)
+bench: setup  # make bench DATA=path/to/cats_dogs
+	for what in transfer classic predict scan; do $(BIN)/python benchmarks/main_job.py $$what $(DATA) || exit 1; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo runs

@@ -1,0 +1,136 @@
+"""The main job, measured from outside: whole commands, from process start to finished report.
+
+    python benchmarks/main_job.py transfer DATASET [RUNS]    empty cache, then a full one, RUNS (3) times
+    python benchmarks/main_job.py classic DATASET [SEEDS]    classic from scratch, seeds 0 .. SEEDS - 1 (3)
+    python benchmarks/main_job.py predict DATASET [RUNS]     one picture from a cold process; the whole test part
+    python benchmarks/main_job.py scan DATASET               index + scan + split without embedding (as `audit`)
+    python benchmarks/main_job.py large [COUNT]              decode + shrink generated 12-megapixel JPEGs
+
+A row per run goes to results/main-job.csv.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measure import add_row, run_command
+
+FIELDGUIDE = [sys.executable, "-m", "fieldguide"]
+
+
+def _train(dataset: str, what: str, recipe: str, seed: int, cache: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder, "run"))
+        command = [*FIELDGUIDE, "train", dataset, "--out", out, "--recipe", recipe, "--seed", str(seed), "--json"]
+        seconds, peak, output = run_command(command, FIELDGUIDE_CACHE=cache)
+    values = json.loads(output)
+    add_row(
+        "main-job",
+        {
+            "what": what,
+            "dataset": Path(dataset).name,
+            "seed": seed,
+            "seconds": round(seconds, 2),
+            "peak_mb": round(peak),
+            "val_accuracy": values["val"]["accuracy"],
+            "test_accuracy": (values["test"] or {}).get("accuracy"),
+            "num_test": (values["test"] or {}).get("num_images"),
+            "detail": json.dumps({k: round(v, 2) for k, v in values["seconds"].items()}),
+        },
+    )
+
+
+def _row(what: str, dataset: str, seconds: float, peak: float, detail: str) -> None:
+    empty = dict.fromkeys(("seed", "val_accuracy", "test_accuracy", "num_test"), "")
+    add_row(
+        "main-job",
+        {
+            "what": what,
+            "dataset": dataset,
+            "seed": empty["seed"],
+            "seconds": round(seconds, 2),
+            "peak_mb": round(peak),
+            **{k: empty[k] for k in ("val_accuracy", "test_accuracy", "num_test")},
+            "detail": detail,
+        },
+    )
+
+
+def _transfer(dataset: str, runs: int) -> None:
+    for number in range(runs):
+        with tempfile.TemporaryDirectory() as cache:
+            _train(dataset, "transfer, empty cache", "transfer", number, cache)
+            _train(dataset, "transfer, cached embeddings", "transfer", number, cache)
+
+
+def _classic(dataset: str, seeds: int) -> None:
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as cache:
+            _train(dataset, "classic", "classic", seed, cache)
+
+
+def _predict(dataset: str, runs: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = str(Path(folder, "run"))
+        run_command([*FIELDGUIDE, "train", dataset, "--out", run, "--json"])
+        picture = next(str(p) for p in sorted(Path(dataset).rglob("*.jpg")))
+        test = str(next(p for p in Path(dataset).iterdir() if p.name.startswith("test")))
+        for number in range(runs):
+            empty = str(Path(folder, f"cache-{number}"))
+            command = [*FIELDGUIDE, "predict", run, picture, "--json"]
+            seconds, peak, _ = run_command(command, FIELDGUIDE_CACHE=empty)
+            _row("predict one picture, cold process", Path(dataset).name, seconds, peak, "")
+            seconds, peak, output = run_command([*FIELDGUIDE, "predict", run, test, "--json"], FIELDGUIDE_CACHE=empty)
+            count = len(output.splitlines())
+            rate = f"{count / seconds:.0f} images/s over {count}"
+            _row("predict the test part", Path(dataset).name, seconds, peak, rate)
+
+
+def _scan(dataset: str) -> None:
+    with tempfile.TemporaryDirectory() as cache:
+        command = [*FIELDGUIDE, "audit", dataset, "--json"]
+        seconds, peak, _ = run_command(command, FIELDGUIDE_CACHE=cache)
+        _row("index + scan + audit", Path(dataset).name, seconds, peak, "without embedding")
+
+
+def _large(count: int) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from fieldguide.data.decoding import load, read_file
+    from fieldguide.data.parallel import in_order
+
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        paths = []
+        for number in range(20):  # twenty different pictures, written often enough
+            small = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+            image = Image.fromarray(small).resize((4000, 3000), Image.Resampling.BICUBIC)
+            path = Path(folder, f"{number}.jpg")
+            image.save(path, quality=90)
+            paths += [path] * (count // 20)
+        started = time.perf_counter()
+        shrunk = in_order(
+            lambda some: [load(read_file(p), (224, 224)).shape for p in some],
+            paths,
+            num_workers=os.cpu_count() or 1,
+            items_per_task=4,
+        )
+        done = sum(1 for _ in shrunk)
+        seconds = time.perf_counter() - started
+    _row("decode + shrink 12-megapixel JPEGs", f"{done} generated", seconds, 0, f"{1000 * seconds / done:.1f} ms each")
+
+
+if __name__ == "__main__":
+    what, *rest = sys.argv[1:]
+    if what == "large":
+        _large(int(rest[0]) if rest else 2000)
+    elif what == "scan":
+        _scan(rest[0])
+    else:
+        {"transfer": _transfer, "classic": _classic, "predict": _predict}[what](rest[0], int(rest[1]) if rest[1:] else 3)

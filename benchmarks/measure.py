@@ -1,0 +1,80 @@
+"""What the benchmarks share: timing a whole command with its memory, and rows of results that say where they come from."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import subprocess
+import threading
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def run_command(command: list[str], **environment: str) -> tuple[float, float, str]:
+    """Runs a command; returns wall seconds, peak memory in MB (summed PSS of its process tree), and its stdout."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    peak = [0.0]
+    watcher = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
+    watcher.start()
+    output, _ = process.communicate()
+    seconds = time.perf_counter() - started
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{command} ended with {process.returncode}")
+    return seconds, peak[0], output
+
+
+def add_row(name: str, row: dict[str, Any]) -> None:
+    """Appends a row to results/NAME.csv, with machine, versions, commit and the load beside it."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    row = {
+        **row,
+        "date": date.today().isoformat(),
+        "machine": _machine(),
+        "versions": " ".join(f"{n}={version(n)}" for n in ("tensorflow", "keras", "openvino", "pillow", "numpy")),
+        "commit": commit,
+        "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else "",
+    }
+    path = RESULTS / f"{name}.csv"
+    path.parent.mkdir(exist_ok=True)
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(row, flush=True)
+
+
+def _watch(pid: int, peak: list[float]) -> None:
+    while True:
+        try:
+            parent = psutil.Process(pid)
+            if parent.status() == psutil.STATUS_ZOMBIE:
+                return
+            total = sum(p.memory_full_info().pss for p in [parent, *parent.children(recursive=True)])
+            peak[0] = max(peak[0], total / 1e6)
+        except psutil.Error:
+            if not psutil.pid_exists(pid):
+                return
+        time.sleep(0.1)
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    flags = ""
+    if info.exists():
+        text = info.read_text()
+        model = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), model)
+        flags = " bf16" if "avx512_bf16" in text or "amx_bf16" in text else " avx512" if "avx512f" in text else " avx2"
+    return f"{os.cpu_count()} cores {model}{flags}"
