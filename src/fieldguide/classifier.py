@@ -20,7 +20,7 @@ from fieldguide.errors import DatasetError, DecodeError
 from fieldguide.records import Prediction
 
 Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
-_BATCH_SIZE = 32
+_BATCH_SIZE = 8
 _FEW = 8  # up to here starting several streams costs more than it saves
 
 

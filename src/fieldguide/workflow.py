@@ -395,7 +395,7 @@ def _probe_pixels(
     return np.stack([decode_and_shrink(read_file(root / scanned.images[i].path), size, sixteen_bit_max=white) for i in chosen])
 
 
-def _embed_pixels(engine: Engine, pixels: NDArray[np.uint8], batch_size: int = 32) -> NDArray[np.float32]:
+def _embed_pixels(engine: Engine, pixels: NDArray[np.uint8], batch_size: int = 8) -> NDArray[np.float32]:
     batches = ((slice(i, i + batch_size), pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size))
     result = np.empty((len(pixels), engine.embedding_size), np.float32)
     for rows, embeddings in engine.embed_stream(batches):

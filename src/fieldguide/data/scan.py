@@ -81,7 +81,7 @@ class Consumer:
     shape: tuple[int, ...]
     dtype: str
     consume: Callable[[Iterable[tuple[Any, NDArray[np.uint8]]]], Iterator[tuple[Any, NDArray[Any]]]] | None = None
-    batch_size: int = 32
+    batch_size: int = 8
 
 
 def keep_pixels(preprocessing: Preprocessing) -> Consumer:

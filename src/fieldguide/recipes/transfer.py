@@ -190,7 +190,7 @@ def _learning_curve(
     if columns:
         subsets = np.stack(columns, axis=1)
         strength = found.strengths[found.chosen]
-        heads = fit_subsets(embeddings, labels, subsets, num_classes=num_classes, strength=strength)
+        heads = fit_subsets(embeddings, labels, subsets, num_classes=num_classes, strength=strength, tolerance=1e-4)
         for (share, fold), head, rows in zip(cells, heads, columns, strict=True):
             mine = folds == fold
             hits = int((head.logits(embeddings[mine]).argmax(axis=1) == labels[mine]).sum())
