@@ -13,6 +13,7 @@ from PIL import Image
 from fieldguide import workflow
 from fieldguide.recipes.classic import Classic
 from fieldguide.records import Run
+from fieldguide.storage import read_json
 
 _SIDE = 64  # px
 _NUM_TEST = 360
@@ -67,7 +68,12 @@ def demo(directory: Path = Path("demo"), *, say: Callable[[str], None] = print) 
     for recipe in (classic, "transfer"):
         name = recipe if isinstance(recipe, str) else "classic"
         say(f"\n{name}: {'a CNN from scratch, in Keras' if name == 'classic' else 'a pretrained network'}")
-        run = workflow.train(pictures, out=directory / "runs" / name, recipe=recipe, say=say)
+        finished = directory / "runs" / name / "run.json"
+        if finished.is_file():
+            say(f"trained before; delete {finished.parent} to train again")
+            run = Run.from_json(read_json(finished))
+        else:
+            run = workflow.train(pictures, out=finished.parent, recipe=recipe, say=say)
         test = run.scores["test"]
         low, high = test["interval"]
         say(f"test accuracy {test['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), {run.seconds['total']:.0f} s")

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from fieldguide.data.index import index_folder
+from fieldguide.demonstration import write_digits
+from fieldguide.workflow import audit
+
+
+def test_the_digits_are_written_with_their_planted_faults(tmp_path):
+    folder = write_digits(tmp_path / "digits")
+    assert len(index_folder(folder).images) == 1797 + 3  # two copies and a leaked picture
+    kinds = {finding.kind: finding for finding in audit(folder, progress=False).findings}
+    assert len(kinds["truncated"].paths) == 1 and len(kinds["leak"].paths) == 2 and len(kinds["copies"].paths) == 3
