@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 """
 _DEFAULT_LIMIT_GB = 10.0
 _DAY = 86400
+_OPEN_ATTEMPTS = 200  # 10 seconds in all
 
 
 class Cache:
@@ -136,7 +137,8 @@ class Cache:
         return self._kinds[name]
 
     def _open(self) -> sqlite3.Connection | None:
-        for attempt in range(2):
+        was_damaged = False
+        for attempt in range(_OPEN_ATTEMPTS):
             connection: sqlite3.Connection | None = None
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,12 +155,16 @@ class Cache:
             except (sqlite3.Error, OSError) as error:
                 if connection is not None:
                     connection.close()
+                if "locked" in str(error) and attempt < _OPEN_ATTEMPTS - 1:
+                    time.sleep(0.05)  # another process is just making it; SQLite's own waiting does not cover that
+                    continue
                 is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-                if attempt == 0 and is_damaged:
+                if is_damaged and not was_damaged:
                     _LOG.warning("The cache %s cannot be used (%s) and is made anew.", self.path, error)
                     for suffix in ("", "-wal", "-shm"):
                         with contextlib.suppress(OSError):
                             self.path.with_name(self.path.name + suffix).unlink()
+                    was_damaged = True
                     continue
                 _LOG.warning("Working without a cache: %s (%s).", error, self.path)
                 return None
