@@ -41,6 +41,9 @@ def _train(dataset: str, what: str, recipe: str, seed: int, cache: str) -> None:
             "test_accuracy": (values["test"] or {}).get("accuracy"),
             "num_test": (values["test"] or {}).get("num_images"),
             "detail": json.dumps({k: round(v, 2) for k, v in values["seconds"].items()}),
+            "train_accuracy": values["train"]["accuracy"],
+            "num_train": values["train"]["num_images"],
+            "num_val": values["val"]["num_images"],
         },
     )
 

@@ -46,12 +46,16 @@ def add_row(name: str, row: dict[str, Any]) -> None:
     }
     path = RESULTS / f"{name}.csv"
     path.parent.mkdir(exist_ok=True)
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+    rows = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    # A column that older rows lack comes last and is empty in them.
+    columns = list(dict.fromkeys([*(rows[0] if rows else ()), *row]))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows([*rows, row])
     print(row, flush=True)
 
 
