@@ -12,33 +12,18 @@ operating systems are passed over without a word.
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fieldguide.data.decoding import EXTENSIONS
+from fieldguide.data.listing import PART_OF, ListedFile, read_csv
 from fieldguide.errors import DatasetError
 from fieldguide.records import ImageIndex, LabeledImage, Skipped
 
-PART_NAMES = {
-    "train": ("training_set", "train", "training", "trainset", "train_set"),
-    "val": ("val", "valid", "validation", "validation_set", "val_set", "valid_set", "dev"),
-    "test": ("test_set", "test", "testing", "testset"),
-}
-_PART_OF = {name: part for part, names in PART_NAMES.items() for name in names}
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "@eadir", "$recycle.bin"})
-
-
-@dataclass(frozen=True)
-class _File:
-    path: str  # posix, relative to the root
-    class_name: str
-    part: str | None
-    group: str | None = None
 
 
 def index_folder(
@@ -73,7 +58,7 @@ def index_folder(
                 "path,label[,split][,group].\nhint: give the folder that holds the class folders."
             )
         root, layout = path.resolve().parent, "csv"
-        files = _read_csv(path)
+        files = read_csv(path)
     else:
         root = path.resolve()
         files, layout = _read_folders(root, skipped, merge_subfolders)
@@ -103,11 +88,11 @@ def labelled_pictures(source: str | os.PathLike[str], class_names: Sequence[str]
     skipped: list[Skipped] = []
     if path.is_file():
         root, layout = path.resolve().parent, "csv"
-        files = _read_csv(path)
+        files = read_csv(path)
         files = [f for f in files if f.part == "test"] or files
     else:
         root, layout = path.resolve(), "flat folder"
-        tests = [folder for folder in _subfolders(root) if _PART_OF.get(folder.name.lower()) == "test"]
+        tests = [folder for folder in _subfolders(root) if PART_OF.get(folder.name.lower()) == "test"]
         folder = tests[0] if tests else root
         layout = f"{folder.name}/" if tests else layout
         files = _read_classes(folder, "test", root, skipped, merge_subfolders=True)
@@ -200,12 +185,12 @@ def _subfolders(folder: Path) -> list[Path]:
         ) from error
 
 
-def _read_folders(root: Path, skipped: list[Skipped], merge_subfolders: bool) -> tuple[list[_File], str]:
+def _read_folders(root: Path, skipped: list[Skipped], merge_subfolders: bool) -> tuple[list[ListedFile], str]:
     folders = _subfolders(root)
     parts: dict[str, list[Path]] = defaultdict(list)
     for folder in folders:
-        if folder.name.lower() in _PART_OF:
-            parts[_PART_OF[folder.name.lower()]].append(folder)
+        if folder.name.lower() in PART_OF:
+            parts[PART_OF[folder.name.lower()]].append(folder)
     if "train" not in parts:
         if "test" in parts and "val" in parts:
             raise DatasetError(
@@ -219,18 +204,20 @@ def _read_folders(root: Path, skipped: list[Skipped], merge_subfolders: bool) ->
                 f"{root} holds two {part} folders: {', '.join(f.name for f in found)}.\n"
                 "hint: keep one of them there, or give the folder above one of them."
             )
-    files: list[_File] = []
+    files: list[ListedFile] = []
     for part in ("train", "val", "test"):
         for folder in parts.get(part, ()):
             files += _read_classes(folder, part, root, skipped, merge_subfolders)
     for folder in folders:
-        if folder.name.lower() not in _PART_OF:
+        if folder.name.lower() not in PART_OF:
             message = "a folder beside the training folder; its pictures belong to no part"
             skipped.append(Skipped(_relative(folder, root), "not_a_picture", message))
     return files, " + ".join(f"{parts[p][0].name}/" for p in ("train", "val", "test") if p in parts)
 
 
-def _read_classes(folder: Path, part: str | None, root: Path, skipped: list[Skipped], merge_subfolders: bool) -> list[_File]:
+def _read_classes(
+    folder: Path, part: str | None, root: Path, skipped: list[Skipped], merge_subfolders: bool
+) -> list[ListedFile]:
     class_folders = _subfolders(folder)
     loose: list[Skipped] = []
     num_loose = 0
@@ -250,7 +237,7 @@ def _read_classes(folder: Path, part: str | None, root: Path, skipped: list[Skip
     if not merge_subfolders:
         _refuse_ambiguous_names(folder, class_folders)
     return [
-        _File(path, class_folder.name, part)
+        ListedFile(path, class_folder.name, part)
         for class_folder in class_folders
         for path in walk_pictures(class_folder, skipped, root)
     ]
@@ -260,7 +247,7 @@ def _refuse_ambiguous_names(folder: Path, class_folders: list[Path]) -> None:
     """Refuses `front/cat` + `back/cat`: is the class `front` or `cat`? A guess would score wrong classes silently."""
     below = {class_folder.name: {f.name for f in _subfolders(class_folder)} for class_folder in class_folders}
     for class_name, names in below.items():
-        if {"train", "test"} <= {_PART_OF.get(name.lower()) for name in names}:
+        if {"train", "test"} <= {PART_OF.get(name.lower()) for name in names}:
             raise DatasetError(
                 f"{folder.name}/{class_name} looks like a data set of its own: it holds {', '.join(sorted(names))}.\n"
                 f"hint: give {str(folder / class_name)!r}."
@@ -290,66 +277,7 @@ def _refuse_ambiguous_names(folder: Path, class_folders: list[Path]) -> None:
         )
 
 
-def _read_csv(path: Path) -> list[_File]:
-    root = path.resolve().parent
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} cannot be read as CSV: {error}.\nhint: save it as UTF-8, comma separated.") from error
-    columns = {(name or "").strip().lower() for name in (rows[0] if rows else {}) if isinstance(name, str)}
-    if not {"path", "label"} <= columns:
-        raise DatasetError(
-            f"{path} must have a first line with the columns path,label and may have split and group; "
-            f"received {', '.join(sorted(columns)) or 'no rows'}.\nhint: add the line `path,label` at the top."
-        )
-    files = []
-    for number, row in enumerate(rows, start=2):  # row 1 is the header, as a spreadsheet counts
-        values = {(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str | None)}
-        if not any(values.values()):
-            continue
-        if not values["path"] or not values["label"]:
-            raise DatasetError(f"Row {number} of {path} lacks a path or a label.\nhint: fill it in, or delete the row.")
-        picture = Path(values["path"])
-        absolute = picture if picture.is_absolute() else root / picture
-        if not absolute.is_file():
-            raise DatasetError(
-                f"Row {number} of {path}: there is no file {values['path']!r}.\n"
-                f"hint: paths are relative to {root}; correct the path or delete the row."
-            )
-        part = values.get("split", "").lower() or None
-        if part is not None and part not in _PART_OF:
-            raise DatasetError(f"Row {number} of {path}: split must be train, val or test; received {values['split']!r}.")
-        relative = Path(os.path.relpath(absolute, root)).as_posix()
-        files.append(_File(relative, values["label"], _PART_OF[part] if part else None, values.get("group") or None))
-    _refuse_bad_csv(files, path)
-    return files
-
-
-def _refuse_bad_csv(files: list[_File], path: Path) -> None:
-    twice = [name for name, count in Counter(f.path for f in files).items() if count > 1]
-    if twice:
-        raise DatasetError(f"{path} names {twice[0]!r} twice.\nhint: keep one row per picture.")
-    without = sum(f.part is None for f in files)
-    if 0 < without < len(files):
-        raise DatasetError(
-            f"{path}: {without} of {len(files)} rows have no split.\nhint: fill the column in for all rows, or leave it out."
-        )
-    if files and not without and not any(f.part == "train" for f in files):
-        raise DatasetError(f"{path} has no row with split `train`.\nhint: mark the pictures to learn from.")
-    groups: dict[str, set[str | None]] = defaultdict(set)
-    for file in files:
-        if file.group is not None:
-            groups[file.group].add(file.part)
-    for group, parts in groups.items():
-        if len(parts) > 1:
-            raise DatasetError(
-                f"{path}: group {group!r} has pictures in {' and '.join(sorted(str(p) for p in parts))}.\n"
-                "hint: put all pictures of a group in one split, or leave the column split out."
-            )
-
-
-def _with_groups(files: list[_File], group_by: str) -> list[_File]:
+def _with_groups(files: list[ListedFile], group_by: str) -> list[ListedFile]:
     try:
         pattern = re.compile(group_by)
     except re.error as error:
@@ -359,7 +287,7 @@ def _with_groups(files: list[_File], group_by: str) -> list[_File]:
         match = pattern.search(file.path)
         if match and file.group is None:
             name = match.group(1) if pattern.groups else match.group(0)
-            file = _File(file.path, file.class_name, file.part, name or None)
+            file = ListedFile(file.path, file.class_name, file.part, name or None)
         result.append(file)
     if files and all(file.group is None for file in result):
         raise DatasetError(
@@ -369,7 +297,7 @@ def _with_groups(files: list[_File], group_by: str) -> list[_File]:
     return result
 
 
-def _class_names(files: list[_File], root: Path, skipped: list[Skipped]) -> tuple[str, ...]:
+def _class_names(files: list[ListedFile], root: Path, skipped: list[Skipped]) -> tuple[str, ...]:
     learned = sorted({f.class_name for f in files if f.part in (None, "train")})
     if not learned:
         left_out = f" {len(skipped)} file(s) were left out." if skipped else ""
