@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from fieldguide.recipes.classic import Classic
+from fieldguide.recipes.recipe import Examples, TrainingData
 
 RESULTS = Path(__file__).parent / "results" / "classic-search.csv"
 COLUMNS = ("settings", "seed", "val_accuracy", "last_val_accuracy", "num_val", "seconds", "cpu_seconds", "note")
@@ -49,15 +50,8 @@ def main() -> None:
         in_class[rows] = np.arange(len(rows)) * 4 // len(rows)
     train, val = np.flatnonzero(in_class > 0), np.flatnonzero(in_class == 0)
     started, cpu_started = time.perf_counter(), time.process_time()
-    fitted = recipe.fit(
-        pixels[train],
-        labels[train],
-        pixels[val],
-        labels[val],
-        num_classes=int(labels.max()) + 1,
-        seed=seed,
-        progress=True,
-    )
+    parts = (Examples(pixels[rows], labels[rows], rows) for rows in (train, val))
+    fitted = recipe.fit(TrainingData(*parts, num_classes=int(labels.max()) + 1, seed=seed, progress=True))
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     for row in fitted.history:
         print({name: round(value, 4) for name, value in row.items()}, flush=True)

@@ -4,7 +4,7 @@ The way of one picture through the code:
 
 1. `data.index`: which pictures there are, of which class
 2. `data.scan`: every file read, hashed and decoded once (`data.decoding` is the one decoder, `data.cache` remembers)
-3. `embedding`: the frozen network at work (`recipes.transfer`), or `training`: a network learned (`recipes.classic`)
+3. `recipes`: what is learned, and how: from `embedding`, the frozen network at work, or by `training` a network
 4. `audit`: what is wrong with the folder
 5. `data.split`: what is learned from and what is scored on
 6. `bundle`: what ships

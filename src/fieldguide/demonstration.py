@@ -12,6 +12,9 @@ from PIL import Image
 
 from fieldguide import workflow
 from fieldguide.recipes.classic import Classic
+from fieldguide.recipes.recipe import Recipe
+from fieldguide.recipes.registry import RECIPES
+from fieldguide.recipes.transfer import Transfer
 from fieldguide.records import Run
 from fieldguide.storage import read_json
 
@@ -63,12 +66,11 @@ def demo(directory: Path = Path("demo"), *, say: Callable[[str], None] = print) 
         write_digits(temporary)
         temporary.rename(pictures)
     # Digits have a left and a right: no mirror images. 32 px are plenty for what was 8 x 8.
-    classic = Classic(image_size=(32, 32), epochs=15, horizontal_flip=False)
+    recipes: tuple[Recipe, ...] = (Classic(image_size=(32, 32), epochs=15, horizontal_flip=False), Transfer())
     runs = []
-    for recipe in (classic, "transfer"):
-        name = recipe if isinstance(recipe, str) else "classic"
-        say(f"\n{name}: {'a CNN from scratch, in Keras' if name == 'classic' else 'a pretrained network'}")
-        finished = directory / "runs" / name / "run.json"
+    for recipe in recipes:
+        say(f"\n{recipe.name}: {RECIPES[recipe.name].summary}")
+        finished = directory / "runs" / recipe.name / "run.json"
         if finished.is_file():
             say(f"trained before; delete {finished.parent} to train again")
             run = Run.from_json(read_json(finished))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fieldguide.errors import RecipeError
 from fieldguide.recipes.classic import Classic
 from fieldguide.recipes.fitted import Fitted
+from fieldguide.recipes.recipe import Examples, TrainingData
 
 SMALL = Classic(image_size=(16, 20), filters=(8, 8), units=16, epochs=3, min_steps=0, batch_size=16, dropout=0.2)
 HUES = np.array([(200, 50, 40), (40, 180, 60), (40, 60, 200)])
@@ -29,9 +30,14 @@ def pictures(num_images: int, seed: int, *, num_classes: int = 3) -> Pictures:
     return pixels.clip(0, 255).astype(np.uint8), labels
 
 
+def data(train: Pictures, val: Pictures, *, num_classes: int = 3, seed: int = 0, progress: bool = False) -> TrainingData:
+    parts = (Examples(pixels, labels, np.arange(len(labels))) for pixels, labels in (train, val))
+    return TrainingData(*parts, num_classes=num_classes, seed=seed, progress=progress)
+
+
 def fit(recipe: Classic = SMALL, *, seed: int = 0, num_train: int = 100, num_classes: int = 3) -> Fitted:
     train, val = pictures(num_train, 1, num_classes=num_classes), pictures(70, 2, num_classes=num_classes)
-    return recipe.fit(*train, *val, num_classes=num_classes, seed=seed, progress=False)
+    return recipe.fit(data(train, val, num_classes=num_classes, seed=seed))
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +144,7 @@ def test_a_loss_that_is_no_number_names_the_setting_to_change() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "_optimizer", lambda settings, steps: loop.keras.optimizers.SGD(1e30))
         with pytest.raises(RecipeError, match="learning_rate"):
-            SMALL.fit(pixels, labels, pixels, labels, num_classes=3, seed=0, progress=False)
+            SMALL.fit(data((pixels, labels), (pixels, labels)))
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +154,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    SMALL.fit(*pictures(20, 1), *pictures(10, 2), num_classes=3, seed=0, progress=True)
+    SMALL.fit(data(pictures(20, 1), pictures(10, 2), progress=True))
     text = terminal.getvalue()
     assert all(part in text for part in ("epoch 3/3", "60.0/60.0", "loss=", "val accuracy=", "images/s"))
 
@@ -181,7 +187,7 @@ def test_a_setting_out_of_range_is_refused_with_the_range(changes: dict[str, Any
 def test_pictures_of_another_size_are_refused() -> None:
     pixels, labels = pictures(6, 0)
     with pytest.raises(RecipeError, match=r"validation part .* \(6, 16, 20, 3\)"):
-        SMALL.fit(pixels, labels, pixels[:, :15], labels, num_classes=3, seed=0, progress=False)
+        SMALL.fit(data((pixels, labels), (pixels[:, :15], labels)))
 
 
 def test_settings_survive_json() -> None:

@@ -26,6 +26,7 @@ from fieldguide.records import ImageIndex, LabeledImage, Preprocessing, Skipped
 
 _FILES_PER_TASK = 16
 _TINY_PIXELS = 64 * 64  # up to here a thumbnail is kept as plain pixels: encoding would cost more than decoding did
+_ROWS_PER_COPY = 4096
 _MEMORY_LIMIT_BYTES = 1_000_000_000  # a larger array lies in a temporary file instead
 
 
@@ -60,7 +61,7 @@ class Scan:
     facts: tuple[Facts, ...]  # one per image
     digests: tuple[bytes, ...]  # SHA-256 of each file
     skipped: tuple[Skipped, ...]  # of the index and of the scan
-    values: NDArray[Any] | None  # (num_images, ...): what the consumer made of each picture
+    values: NDArray[Any]  # (num_images, ...): what the consumer made of each picture; (num_images, 0) without one
     num_decoded: int  # the others came from the cache
 
 
@@ -126,7 +127,7 @@ def scan(
             + (f"; the first, {first.path!r}: {first.message}." if first else ".")
         )
     values = pass_.values
-    if values is not None and len(usable) < len(index.images):
+    if len(usable) < len(index.images):
         for new, old in enumerate(usable):  # in place: `values` may be larger than the memory
             values[new] = values[old]
         values = values[: len(usable)]
@@ -182,6 +183,16 @@ def allocate(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
+def take(values: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[Any]:
+    """The rows at ascending positions: `values` itself where that is all of them, else a copy, on disk if it is large."""
+    if len(positions) == len(values):
+        return values
+    result = allocate((len(positions), *values.shape[1:]), str(values.dtype))
+    for start in range(0, len(positions), _ROWS_PER_COPY):
+        result[start : start + _ROWS_PER_COPY] = values[positions[start : start + _ROWS_PER_COPY]]
+    return result
+
+
 def _decoding_kind(preprocessing: Preprocessing) -> str:
     height, width = preprocessing.image_size
     return f"{DECODER_VERSION}-{height}x{width}-{preprocessing.sixteen_bit_max or 65535}"
@@ -215,7 +226,8 @@ class _Pass:
         count = len(index.images)
         self.facts: list[Facts | None] = [None] * count
         self.digests: list[bytes] = [b""] * count
-        self.values = None if consumer is None else allocate((count, *consumer.shape), consumer.dtype)
+        shape, dtype = (consumer.shape, consumer.dtype) if consumer else ((0,), "uint8")
+        self.values = allocate((count, *shape), dtype)
         self.num_decoded = 0
         self.facts_kind = f"facts-{_decoding_kind(preprocessing)}"
         self.thumbnail_kind = f"thumbnail-{_decoding_kind(preprocessing)}"
@@ -271,7 +283,7 @@ class _Pass:
             if read.pixels is not None or (read.facts.reason and read.digest):
                 fresh.append(read)
             if read.pixels is None or self.consumer is None:
-                if read.value is not None and self.values is not None and self.consumer is not None:
+                if read.value is not None and self.consumer is not None:
                     self.values[read.position] = np.frombuffer(read.value, self.consumer.dtype).reshape(self.consumer.shape)
                 read.pixels = None
                 self.progress(1)
@@ -293,7 +305,7 @@ class _Pass:
         self.cache.put(self.thumbnail_kind, {r.digest: r.thumbnail for r in reads if r.thumbnail is not None})
 
     def _keep(self, reads: list[_Read], values: NDArray[Any]) -> None:
-        if self.consumer is None or self.values is None:
+        if self.consumer is None:
             return
         values = np.ascontiguousarray(values, dtype=self.consumer.dtype)
         for read, value in zip(reads, values, strict=True):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fieldguide.errors import RecipeError
 from fieldguide.models.operations import Network
 from fieldguide.recipes.fitted import Fitted
+from fieldguide.recipes.recipe import Examples, TrainingData
 from fieldguide.records import Record
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -24,6 +24,9 @@ class Classic(Record):
     Raises:
         RecipeError: if a setting is out of range; the message says the range.
     """
+
+    name: ClassVar[str] = "classic"
+    needs_val: ClassVar[bool] = True
 
     image_size: tuple[int, int] = (96, 96)  # (height, width)
     filters: tuple[int, ...] = (16, 32, 64, 128)  # of the convolution in each block
@@ -72,62 +75,47 @@ class Classic(Record):
         options = {"filters": self.filters, "units": self.units, "dropout": self.dropout}
         return Network("classic", self.image_size, options)
 
+    def frozen_network(self) -> None:
+        """None: it learns from pixels."""
+        return None
+
     def num_epochs(self, num_images: int) -> int:
         """How often a training part of that size is seen: `epochs`, or more, until `min_steps` batches are reached."""
         steps = math.ceil(num_images / self.batch_size)
         return max(self.epochs, math.ceil(self.min_steps / steps))
 
-    def fit(
-        self,
-        train_pixels: NDArray[np.uint8],
-        train_labels: NDArray[np.int64],
-        val_pixels: NDArray[np.uint8],
-        val_labels: NDArray[np.int64],
-        *,
-        num_classes: int,
-        seed: int,
-        progress: bool,
-    ) -> Fitted:
+    def fit(self, data: TrainingData) -> Fitted:
         """Trains from random weights; the weights with the best validation accuracy are kept.
-
-        Args:
-            train_pixels: RGB uint8, (num_train, *image_size, 3).
-            train_labels: (num_train,); positions in class_names.
-            val_pixels: RGB uint8, (num_val, *image_size, 3).
-            val_labels: (num_val,).
-            num_classes: length of class_names, 2 or more.
-            seed: equal seeds give equal bytes on one machine.
-            progress: whether to show a bar on standard error, where that is a terminal or a notebook.
 
         Raises:
             KeyboardInterrupt: if interrupted before the first epoch has ended.
             RecipeError: if a part is empty, the pictures have another size, or training diverges at once.
         """
-        self._check_pictures(train_pixels, train_labels, "training")
-        self._check_pictures(val_pixels, val_labels, "validation")
+        self._check_pictures(data.train, "training")
+        self._check_pictures(data.val, "validation")
         from fieldguide import training
 
         training.import_tensorflow()
         from fieldguide.models.keras_operations import build_keras, get_weights
         from fieldguide.training.loop import fit_model, make_deterministic
 
-        make_deterministic(seed)
-        model = build_keras(self.network(), num_classes=num_classes)
-        epochs = self.num_epochs(len(train_labels))
+        make_deterministic(data.seed)
+        model = build_keras(self.network(), num_classes=data.num_classes)
+        epochs = self.num_epochs(len(data.train.labels))
         result = fit_model(
             model,
-            train_pixels,
-            train_labels,
-            val_pixels,
-            val_labels,
+            data.train.values,
+            data.train.labels,
+            data.val.values,
+            data.val.labels,
             settings=self._loop_settings(epochs),
-            seed=seed,
-            progress=progress,
+            seed=data.seed,
+            progress=data.progress,
         )
         weights = get_weights(model)
         notes = result.notes
         if epochs > self.epochs:
-            note = f"{len(train_labels)} training pictures are few: {epochs} epochs instead of {self.epochs}."
+            note = f"{len(data.train.labels)} training pictures are few: {epochs} epochs instead of {self.epochs}."
             notes = (note, *notes)
         return Fitted(
             network=self.network(),
@@ -161,9 +149,10 @@ class Classic(Record):
             ),
         )
 
-    def _check_pictures(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], part: str) -> None:
-        expected = (len(labels), *self.image_size, 3)
-        if len(labels) == 0 or pixels.shape != expected or pixels.dtype != np.uint8:
+    def _check_pictures(self, examples: Examples, part: str) -> None:
+        pixels = examples.values
+        expected = (len(examples.labels), *self.image_size, 3)
+        if len(examples.labels) == 0 or pixels.shape != expected or pixels.dtype != np.uint8:
             raise RecipeError(
                 f"The {part} part should be uint8 pixels of shape {expected} with one label or more; "
                 f"received {pixels.dtype} of shape {pixels.shape}.\nhint: decode the pictures at image_size."

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,15 @@ from fieldguide.evaluation.metrics import wilson_interval
 from fieldguide.models.operations import Network
 from fieldguide.models.weights import pretrained_weights
 from fieldguide.recipes.fitted import Fitted, OutOfFold
+from fieldguide.recipes.recipe import TrainingData
 from fieldguide.records import Record
 from fieldguide.storage import cache_directory, read_json, sha256_file, write_json
 
 BACKBONES = ("efficientnet_lite0",)
+_IMAGENET_NOTE = (
+    "The network below the head was trained on ImageNet, which holds cats, dogs and most everyday things: on such pictures "
+    "transfer looks better than it would on pictures of another kind."
+)
 _CURVE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)
 _MAX_CURVE_COLUMNS = 250  # classes x folds x shares fitted together for the learning curve
 
@@ -36,6 +41,9 @@ class Transfer(Record):
     Raises:
         RecipeError: if a setting is out of range.
     """
+
+    name: ClassVar[str] = "transfer"
+    needs_val: ClassVar[bool] = False  # out-of-fold predictions validate every picture
 
     backbone: str = "efficientnet_lite0"
     image_size: tuple[int, int] = (224, 224)  # (height, width)
@@ -61,7 +69,7 @@ class Transfer(Record):
         """The backbone's published weights, converted once and cached."""
         return pretrained_weights(self.backbone)
 
-    def network_files(self) -> Path:
+    def frozen_network(self) -> Path:
         """The path of the backbone's `network.xml`, built once and cached with its `.bin`."""
         height, width = self.image_size
         directory = cache_directory() / "networks" / f"{self.backbone}-{height}x{width}"
@@ -92,34 +100,22 @@ class Transfer(Record):
                 raise FieldguideError(f"Cannot write {directory}: {error}.\nhint: delete the cache folder.") from error
         return directory / "network.xml"
 
-    def fit(
-        self,
-        embeddings: NDArray[Any],
-        labels: NDArray[np.int64],
-        groups: NDArray[np.int64],
-        *,
-        num_classes: int,
-        seed: int,
-        progress: Callable[[int], None] = lambda count: None,
-    ) -> Fitted:
-        """Chooses the strength by cross-validation, then fits the head on all pictures.
+    def fit(self, data: TrainingData) -> Fitted:
+        """Chooses the strength by cross-validation, then fits the head on all training pictures; `val` is not looked at.
 
-        Args:
-            embeddings: (num_images, embedding_size) of the training pictures.
-            labels: (num_images,).
-            groups: (num_images,); pictures of one group are held out together.
-            num_classes: length of class_names.
-            seed: of the folds.
-            progress: called with the number of strengths just finished.
+        Raises:
+            RecipeError: if nothing can be held out of a class.
         """
+        embeddings, labels, groups = data.train.values, data.train.labels, data.train.groups
+        num_classes, seed = data.num_classes, data.seed
         sample = self._sample(labels, groups, seed)
         x, y = embeddings[sample], labels[sample]
         num_folds = self._num_folds(y, groups[sample])
         folds = fold_numbers(y, groups[sample], num_folds=num_folds, seed=seed)
-        found = cross_validate(x, y, folds, num_classes=num_classes, strengths=self.strengths, progress=progress)
+        found = cross_validate(x, y, folds, num_classes=num_classes, strengths=self.strengths)
         strength = found.strengths[found.chosen]
         head = fit_head(embeddings, labels, num_classes=num_classes, strength=strength)
-        notes = []
+        notes = [_IMAGENET_NOTE]
         if len(sample) < len(labels):
             notes.append(f"The strength was chosen on {len(sample):,} of {len(labels):,} training pictures.")
         if num_folds < self.num_folds:

@@ -1,0 +1,109 @@
+"""Verbs that work with a finished run: `evaluate`, `predict`, `report`, `verify`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fieldguide.cli.options import Json, Precision, RunPath
+from fieldguide.cli.printing import print_json, say, score_line
+
+
+def evaluate(
+    run: RunPath,
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Other labelled pictures, sorted by class.")] = None,
+    precision: Precision = "auto",
+    as_json: Json = False,
+) -> None:
+    """Show the test scores of RUN, or score it on other labelled pictures."""
+    from fieldguide import workflow
+    from fieldguide.evaluation import metrics
+
+    evaluation = workflow.evaluate(run, data=data, precision=precision)
+    summary, details = metrics.summarize(evaluation), metrics.details(evaluation)
+    if as_json:
+        print_json({"part": evaluation.part, **summary, **details})
+        return
+    print(f"{evaluation.part}: {score_line(summary)}")
+    width = max(len(name) for name in evaluation.class_names)
+    print(f"{'':{width}}  precision  recall      F1  pictures")
+    for row in details["per_class"]:
+        cells = "".join(f"{'-' if row[k] is None else format(row[k], '.3f'):>9}" for k in ("precision", "recall", "f1"))
+        print(f"{row['class_name']:{width}} {cells}  {row['support']:8,}")
+
+
+def predict(
+    run: RunPath,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs; - reads a list.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, safe to open in a spreadsheet.")] = False,
+    top: Annotated[int | None, typer.Option(min=1, help="How many classes to show.")] = None,
+    sort_into: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Copy each picture into DIR/CLASS; originals stay.")
+    ] = None,
+    precision: Precision = "auto",
+) -> None:
+    """Classify pictures with RUN. Exit status 1 if one could not be read, after all others are done."""
+    from fieldguide.classifier import copy_into_class_folder, find_pictures, load
+
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other")
+    classifier = load(run, precision=precision)
+    given = list(find_pictures(_paths(paths)))
+    num_failed = 0
+    if as_csv:
+        from fieldguide.storage import csv_text
+
+        fixed = ["path", "class_name", "nearest_class", "probability", "novelty", "none_of_these", "error"]
+        columns = [*fixed, *(f"probability: {name}" for name in classifier.class_names)]
+        print(csv_text([], columns), end="")
+    for prediction in classifier.predict_many(given):
+        num_failed += prediction.error is not None
+        ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+        shown = dict(ranked[:top]) if top else dict(prediction.probabilities)
+        if as_json:
+            print_json({**prediction.to_json(), "probabilities": shown})
+        elif as_csv:
+            row = {**vars(prediction), **{f"probability: {name}": value for name, value in shown.items()}}
+            print(csv_text([row], columns).split("\n", 1)[1], end="")
+        elif prediction.error is not None:
+            print(f"{prediction.path}: error: {prediction.error}")
+        else:
+            print(f"{prediction.path}: " + ", ".join(f"{n} {p:.1%}" for n, p in ranked[: top or 1]))
+        if sort_into is not None and prediction.error is None:
+            copy_into_class_folder(prediction, sort_into)
+    if not given:
+        say("no pictures found")
+    if num_failed:
+        say(f"{num_failed} of {len(given)} could not be read")
+        raise typer.Exit(1)
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
+) -> None:
+    """Write the report of RUN again, from its records."""
+    from fieldguide import workflow
+
+    print(workflow.report(run))
+
+
+def verify(
+    run: RunPath,
+) -> None:
+    """Check every file of the bundle by its hash and let the network answer its own probe."""
+    from fieldguide.classifier import load
+
+    print(f"the bundle is whole; largest difference of a probability {load(run).verify():.1e}")
+
+
+def _paths(given: Sequence[str]) -> Iterator[str]:
+    for path in given:
+        if path == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield path

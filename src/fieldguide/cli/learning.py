@@ -1,0 +1,107 @@
+"""Verbs that look at a folder and learn from it: `demo`, `audit`, `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fieldguide.cli.options import (
+    ExcludeClass,
+    GroupBy,
+    Json,
+    MergeSubfolders,
+    Out,
+    Precision,
+    Recipe,
+    Seed,
+    SixteenBitMax,
+    Source,
+)
+from fieldguide.cli.printing import print_json, say, score_line
+from fieldguide.recipes.registry import DEFAULT_RECIPE
+
+
+def train(
+    source: Source,
+    out: Out = None,
+    recipe: Recipe = DEFAULT_RECIPE,
+    seed: Seed = 0,
+    group_by: GroupBy = None,
+    exclude_class: ExcludeClass = None,
+    merge_subfolders: MergeSubfolders = False,
+    sixteen_bit_max: SixteenBitMax = None,
+    precision: Precision = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train a classifier on DIR: audit, split, train, evaluate, report."""
+    from fieldguide import workflow
+
+    run = workflow.train(
+        source,
+        out=out,
+        recipe=recipe,
+        seed=seed,
+        group_by=group_by,
+        exclude_classes=exclude_class or (),
+        merge_subfolders=merge_subfolders,
+        sixteen_bit_max=sixteen_bit_max,
+        precision=precision,
+        say=say,
+    )
+    if as_json:
+        values = run.to_json()
+        names = ("recipe", "class_names", "seconds", "data_fingerprint", "notes", "interrupted")
+        print_json({"run": run.directory, **{name: values[name] for name in names}, **values["scores"]})
+    else:
+        for part in ("train", "val", "test"):
+            print(f"{part:>5}: {score_line(run.scores[part])}")
+        stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run.seconds.items() if name != "total")
+        print(f"{run.seconds['total']:.1f} s ({stages})")
+        print(f"report: {Path(run.directory, 'report.html')}")
+        print(f"next:   fieldguide predict {run.directory} PICTURE")
+    if run.interrupted:
+        raise typer.Exit(130)
+
+
+def audit(
+    source: Source,
+    group_by: GroupBy = None,
+    exclude_class: ExcludeClass = None,
+    merge_subfolders: MergeSubfolders = False,
+    sixteen_bit_max: SixteenBitMax = None,
+    as_json: Json = False,
+) -> None:
+    """Read every picture of DIR and say what is wrong; nothing is changed."""
+    from fieldguide import workflow
+
+    result = workflow.audit(
+        source,
+        group_by=group_by,
+        exclude_classes=exclude_class or (),
+        merge_subfolders=merge_subfolders,
+        sixteen_bit_max=sixteen_bit_max,
+        say=say,
+    )
+    if as_json:
+        print_json(result.to_json())
+        return
+    for name, count in result.images_per_class.items():
+        print(f"{count:8,}  {name}")
+    for finding in result.findings:
+        print(f"{finding.severity}: {finding.message}")
+        for path in finding.paths[:5]:
+            print(f"    {path}")
+        if len(finding.paths) > 5:
+            print(f"    ... and {len(finding.paths) - 5:,} more (--json lists them all)")
+    print(f"next:   fieldguide train {source}")
+
+
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the pictures and runs go.")] = Path("demo"),
+) -> None:
+    """Train on the embedded handwritten digits, both ways, and say where the reports are."""
+    from fieldguide import demonstration
+
+    demonstration.demo(directory, say=print)

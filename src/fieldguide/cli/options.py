@@ -1,0 +1,45 @@
+"""Options that several verbs share, so that they are spelled and explained alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fieldguide.recipes.registry import RECIPES
+
+Source = Annotated[str, typer.Argument(metavar="DIR", help="Folder of class folders, or a CSV file.")]
+RunPath = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, bundle folder, or zip of one.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default. Never overwritten.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same machine, same bytes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(help="Regular expression on the path; what it matches names the group, kept on one side of a split."),
+]
+ExcludeClass = Annotated[list[str] | None, typer.Option(help="Class folder to leave out; may be given several times.")]
+MergeSubfolders = Annotated[
+    bool, typer.Option("--merge-subfolders", help="Subfolders belong to the class above, even where names repeat.")
+]
+SixteenBitMax = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="The value of white in 16-bit pictures (4095 for 12 bits).")
+]
+
+Precision = Annotated[Literal["auto", "f32", "bf16"], typer.Option(help="Of the engine.")]
+
+
+def _known_recipe(name: str) -> str:
+    if name not in RECIPES:
+        raise typer.BadParameter(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
+    return name
+
+
+Recipe = Annotated[
+    str,
+    typer.Option(
+        parser=_known_recipe,
+        metavar=f"<{'|'.join(RECIPES)}>",
+        help="; ".join(f"{name}: {entry.summary}" for name, entry in RECIPES.items()) + ".",
+    ),
+]

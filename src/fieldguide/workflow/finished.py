@@ -1,0 +1,83 @@
+"""What one does with a finished run: score it, ask it, write its report again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fieldguide.bundle import read_tensors
+from fieldguide.classifier import find_pictures, load
+from fieldguide.data.index import labelled_pictures
+from fieldguide.errors import BundleError
+from fieldguide.evaluation.evaluate import evaluate_pictures, read_evaluation
+from fieldguide.records import PARTS, Audit, Evaluation, Prediction, Run
+from fieldguide.reporting.report import write_report
+from fieldguide.storage import read_json
+
+
+def evaluate(run: str | os.PathLike[str], *, data: str | os.PathLike[str] | None = None, precision: str = "auto") -> Evaluation:
+    """The scores of a run on its test part (its validation part if it has no test part), or on other labelled pictures.
+
+    Args:
+        run: a run folder; with `data` also a bundle folder or a zip.
+        data: a folder of class folders, a folder with a test part, or a CSV file; classes are matched by name.
+        precision: of the engine, with `data`.
+
+    Raises:
+        BundleError: if the run is not finished.
+        DatasetError: if `data` has a class the classifier does not know, or no picture that can be read.
+    """
+    if data is not None:
+        classifier = load(run, precision=precision)
+        index = labelled_pictures(data, classifier.class_names)
+        labels = np.array([image.label for image in index.images], dtype=np.int64)
+        paths = [image.path for image in index.images]
+        evaluation, _ = evaluate_pictures(classifier, Path(index.root), paths, labels, part="test")
+        return evaluation
+    for part in ("test", "val"):
+        evaluation_of_part = read_evaluation(Path(run) / "evaluation", part)
+        if evaluation_of_part is not None:
+            return evaluation_of_part
+    raise BundleError(f"{os.fspath(run)!r} holds no evaluation.\nhint: give a finished run, or pictures with `--data`.")
+
+
+def predict(
+    run: str | os.PathLike[str],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    precision: str = "auto",
+) -> Iterator[Prediction]:
+    """Classifies files, folders and glob patterns with a run, a bundle or a zip of one; answers come in order.
+
+    A file that cannot be read gives a prediction whose `error` says why.
+
+    Raises:
+        BundleError: if the run is missing, unfinished or damaged.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    classifier = load(run, precision=precision)
+    return classifier.predict_many(list(find_pictures(given)))
+
+
+def report(run: str | os.PathLike[str]) -> Path:
+    """Writes the report of a finished run again from its records; returns the path of `report.html`.
+
+    Raises:
+        BundleError: if the run is not finished.
+    """
+    directory = Path(run)
+    values = read_json(directory / "run.json")
+    finished = Run.from_json({**values, "directory": str(directory)})
+    pictures_path = directory / "evaluation" / "thumbnails.safetensors"
+    pictures = read_tensors(pictures_path) if pictures_path.is_file() else {}
+    return write_report(
+        directory,
+        run=finished,
+        audit=Audit.from_json(read_json(directory / "audit.json")),
+        evaluations={part: read_evaluation(directory / "evaluation", part) for part in PARTS},
+        thumbnails={path: jpeg.tobytes() for path, jpeg in pictures.items()},
+        suspects=read_json(directory / "evaluation" / "suspects.json")["suspects"],
+    )
