@@ -41,6 +41,21 @@ def test_training_batches_hold_all_labels_and_go_on_after_an_epoch() -> None:
     np.testing.assert_array_equal(seen.sum(axis=0), [6, 4, 4])
 
 
+def test_batches_that_start_later_are_those_that_would_have_come() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (11, 16, 16, 3), dtype=np.uint8)
+    labels = np.arange(11) % 2
+
+    def batches(start: tuple[int, int]) -> list[tuple[np.ndarray, np.ndarray]]:
+        augmentation = Augmentation(min_crop=0.5, contrast=0.3)
+        settings = {"num_classes": 2, "batch_size": 3, "seed": 7, "augmentation": augmentation}
+        return list(itertools.islice(training_batches(pixels, labels, start=start, **settings).as_numpy_iterator(), 5))
+
+    whole = [*batches((0, 0))[:4], *batches((1, 0))]  # four batches an epoch
+    for later, expected in zip(batches((0, 3)), whole[3:], strict=False):
+        np.testing.assert_array_equal(later[0], expected[0])
+        np.testing.assert_array_equal(later[1], expected[1])
+
+
 def test_validation_batches_include_the_last_partial_one_unchanged_and_in_order() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
     labels = np.array([0, 1, 1, 0, 1, 0, 1])

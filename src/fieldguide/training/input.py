@@ -36,6 +36,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     augmentation: Augmentation,
+    start: tuple[int, int] = (0, 0),
 ) -> Any:
     """A `tf.data.Dataset` of (pixels uint8, one-hot labels float32) that goes through epoch after epoch without end.
 
@@ -46,11 +47,15 @@ def training_batches(
         batch_size: most pictures in a batch.
         seed: of the order and of the augmentation; with it, epoch and step fix every batch.
         augmentation: what is done to each picture.
+        start: (epoch, step) of the first batch, both counted from 0; what comes before is skipped, and costs nothing.
     """
+    first_epoch, first_step = start
 
     def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]]:
-        for epoch in itertools.count():
-            for step, rows in enumerate(epoch_batches(len(labels), batch_size=batch_size, seed=seed, epoch=epoch)):
+        for epoch in itertools.count(first_epoch):
+            skipped = first_step if epoch == first_epoch else 0
+            rows_of_steps = epoch_batches(len(labels), batch_size=batch_size, seed=seed, epoch=epoch)
+            for step, rows in enumerate(rows_of_steps[skipped:], start=skipped):
                 key = np.random.SeedSequence((seed, epoch, step)).generate_state(2).astype(np.int64)
                 yield pixels[rows], labels[rows], key
 
