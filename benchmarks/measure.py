@@ -59,6 +59,15 @@ def add_row(name: str, row: dict[str, Any]) -> None:
     print(row, flush=True)
 
 
+def read_rows(name: str) -> list[dict[str, str]]:
+    """The rows of results/NAME.csv; none where there is no such file."""
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def _watch(pid: int, peak: list[float]) -> None:
     while True:
         try:

@@ -1,0 +1,280 @@
+"""Leaves each part out of the classic CNN in turn and measures what that costs: for `docs/for-students.md`.
+
+    python benchmarks/ablation.py digits [--seeds N] [--minutes M]
+    python benchmarks/ablation.py fashion FOLDER [--seeds N] [--minutes M]
+
+FOLDER holds the four idx files of Fashion-MNIST (gzipped or not), from https://github.com/zalandoresearch/fashion-mnist or
+Debian's package dataset-fashion-mnist (/usr/share/datasets/fashion-mnist). The digits are scikit-learn's.
+
+A row per run (variant and seed) goes to results/ablation.csv. Runs that have a row with the same settings are passed over,
+so a run that was stopped goes on where it was; after M minutes no other is started, and the exit status is 3.
+
+Every variant is trained with the settings of the whole network, for the same number of epochs on the same batches; the
+weights of the best epoch on validation pictures are kept, and those are scored on the test pictures once. Pooling is left
+out by keeping every second pixel instead: kept whole, the maps would give the dense layer 256 times its weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import add_row, read_rows
+from numpy.typing import NDArray
+
+from fieldguide import training
+
+training.import_tensorflow()
+
+import keras  # noqa: E402  (after the import that keeps TensorFlow quiet)
+
+from fieldguide.models.classic import classic  # noqa: E402
+from fieldguide.models.keras_operations import KerasOperations  # noqa: E402
+from fieldguide.recipes.classic import Classic  # noqa: E402
+from fieldguide.training.augmentation import Augmentation  # noqa: E402
+from fieldguide.training.loop import LoopSettings, fit_model, make_deterministic  # noqa: E402
+
+NAME = "ablation"
+BUDGET_SPENT = 3  # exit status
+
+# Every number is written out, so that later defaults of the recipe do not change what is compared here.
+BASE = Classic(
+    image_size=(32, 32),
+    filters=(16, 32, 64, 128),
+    units=128,
+    dropout=0.5,
+    epochs=10,
+    min_steps=0,
+    batch_size=32,
+    optimizer="adamw",
+    learning_rate=0.001,
+    weight_decay=0.01,
+    label_smoothing=0.1,
+    warmup_epochs=1.0,
+    average_momentum=0.99,
+    horizontal_flip=True,
+    min_crop=0.7,
+    max_rotation_degrees=10.0,
+    brightness=0.1,
+    contrast=0.2,
+)
+SETTINGS = {
+    "digits": replace(BASE, epochs=40, horizontal_flip=False),  # a mirrored 2 is no 2
+    "fashion": BASE,
+}
+
+
+class WithoutBatchNorm(KerasOperations):
+    """Convolutions and the dense layer get the bias that the normalisation had."""
+
+    def conv(self, x: Any, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False) -> Any:
+        return super().conv(x, name, filters=filters, kernel_size=kernel_size, strides=strides, use_bias=True)
+
+    def dense(self, x: Any, name: str, *, units: int, use_bias: bool = True) -> Any:
+        return super().dense(x, name, units=units, use_bias=True)
+
+    def batch_norm(self, x: Any, name: str, *, epsilon: float = 1e-3) -> Any:
+        return x
+
+
+class WithoutActivation(KerasOperations):
+    def relu(self, x: Any, *, max_value: float | None = None) -> Any:
+        return x
+
+
+class WithoutConvolutions(KerasOperations):
+    """The pixels go into the dense layer as they are: one hidden layer."""
+
+    def conv(self, x: Any, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False) -> Any:
+        return x
+
+    def batch_norm(self, x: Any, name: str, *, epsilon: float = 1e-3) -> Any:
+        return x if len(x.shape) == 4 else super().batch_norm(x, name, epsilon=epsilon)
+
+    def relu(self, x: Any, *, max_value: float | None = None) -> Any:
+        return x if len(x.shape) == 4 else super().relu(x, max_value=max_value)
+
+    def max_pool(self, x: Any) -> Any:
+        return x
+
+
+class EverySecondPixel(KerasOperations):
+    """Keeps the first value of each 2 x 2 window, which is what a stride of 2 in the convolution comes to."""
+
+    def max_pool(self, x: Any) -> Any:
+        return keras.layers.MaxPooling2D(pool_size=1, strides=2)(x)
+
+
+class AveragePooling(KerasOperations):
+    def max_pool(self, x: Any) -> Any:
+        return keras.layers.AveragePooling2D(2)(x)
+
+
+NO_AUGMENTATION = {"horizontal_flip": False, "min_crop": 1.0, "max_rotation_degrees": 0.0, "brightness": 0.0, "contrast": 0.0}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is built and how it is trained, where that differs from the whole network."""
+
+    operations: Callable[[], KerasOperations] = KerasOperations
+    changes: dict[str, Any] = field(default_factory=dict)  # of the settings
+
+
+VARIANTS = {
+    "whole network": Variant(),
+    "no batch normalisation": Variant(WithoutBatchNorm),
+    "no batch normalisation, a third of the learning rate": Variant(WithoutBatchNorm, {"learning_rate": 0.001 / 3}),
+    "no dropout": Variant(changes={"dropout": 0.0}),
+    "every second pixel instead of max pooling": Variant(EverySecondPixel),
+    "average instead of max pooling": Variant(AveragePooling),
+    "no activation (ReLU)": Variant(WithoutActivation),
+    "no convolutions": Variant(WithoutConvolutions),
+    "no augmentation": Variant(changes=NO_AUGMENTATION),
+    "no weight averaging": Variant(changes={"average_momentum": 0.0}),
+    "no label smoothing": Variant(changes={"label_smoothing": 0.0}),
+    "no dropout, augmentation, averaging, smoothing or decay": Variant(
+        changes={"dropout": 0.0, **NO_AUGMENTATION, "average_momentum": 0.0, "label_smoothing": 0.0, "weight_decay": 0.0}
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    pixels: NDArray[np.uint8]  # (num_images, 32, 32, 3)
+    labels: NDArray[np.int64]  # (num_images,)
+
+
+def digits() -> tuple[Part, Part, Part]:
+    """300 training, 497 validation and 1,000 test pictures: so few to learn from, and so many to score on."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    large = [
+        Image.fromarray((255 - image * (255 / 16)).round().astype(np.uint8)).resize((32, 32), Image.Resampling.BICUBIC)
+        for image in found.images
+    ]
+    return _parts(np.stack([np.asarray(image) for image in large]), found.target, (300, 497, 1000))
+
+
+def fashion(folder: Path) -> tuple[Part, Part, Part]:
+    """2,000 training and 2,000 validation pictures of the 60,000; all 10,000 test pictures. Two black pixels around each."""
+
+    def read(name: str) -> NDArray[np.uint8]:
+        path = next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
+        if path is None:
+            raise SystemExit(f"{folder} has no {name}.gz and no {name}")
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        shape = np.frombuffer(data, ">u4", count=data[3], offset=4)
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+
+    def pixels(name: str) -> NDArray[np.uint8]:
+        return np.pad(read(name), ((0, 0), (2, 2), (2, 2)))
+
+    train, val = _parts(pixels("train-images-idx3-ubyte"), read("train-labels-idx1-ubyte"), (2000, 2000))
+    (test,) = _parts(pixels("t10k-images-idx3-ubyte"), read("t10k-labels-idx1-ubyte"), (10000,))
+    return train, val, test
+
+
+def _parts(grey: NDArray[np.uint8], labels: NDArray[Any], sizes: tuple[int, ...]) -> tuple[Part, ...]:
+    """Disjoint random parts of those sizes, the same every time; grey becomes three equal channels."""
+    order = np.random.default_rng(2024).permutation(len(labels))[: sum(sizes)]
+    rows = np.split(order, np.cumsum(sizes)[:-1])
+    return tuple(Part(np.repeat(grey[r][..., None], 3, axis=3), labels[r].astype(np.int64)) for r in rows)
+
+
+def build(variant: Variant, settings: Classic, *, num_classes: int = 10) -> Any:
+    """The network of `fieldguide.models.classic`, from the same lines, with the variant's layers."""
+    inputs = keras.Input((*settings.image_size, 3), dtype="uint8")
+    x = classic(variant.operations(), inputs, filters=settings.filters, units=settings.units, dropout=settings.dropout)
+    return keras.Model(inputs, keras.layers.Dense(num_classes, name="head")(x))
+
+
+def train(variant: Variant, settings: Classic, train: Part, val: Part, *, seed: int) -> tuple[Any, Any]:
+    """A trained model and what `fit_model` says of it."""
+    keras.backend.clear_session()
+    make_deterministic(seed)
+    model = build(variant, settings)
+    loop = LoopSettings(
+        epochs=settings.num_epochs(len(train.labels)),
+        batch_size=settings.batch_size,
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        label_smoothing=settings.label_smoothing,
+        warmup_epochs=settings.warmup_epochs,
+        average_momentum=settings.average_momentum,
+        augmentation=Augmentation(
+            horizontal_flip=settings.horizontal_flip,
+            min_crop=settings.min_crop,
+            max_rotation_degrees=settings.max_rotation_degrees,
+            brightness=settings.brightness,
+            contrast=settings.contrast,
+        ),
+    )
+    return model, fit_model(model, train.pixels, train.labels, val.pixels, val.labels, settings=loop, seed=seed, progress=True)
+
+
+def accuracy(model: Any, part: Part) -> float:
+    return float((model.predict(part.pixels, batch_size=100, verbose=0).argmax(axis=1) == part.labels).mean())
+
+
+def measure(dataset: str, name: str, seed: int, parts: tuple[Part, Part, Part]) -> None:
+    settings = replace(SETTINGS[dataset], **VARIANTS[name].changes)
+    started, cpu_started = time.perf_counter(), time.process_time()
+    model, result = train(VARIANTS[name], settings, parts[0], parts[1], seed=seed)
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    add_row(
+        NAME,
+        {
+            "dataset": dataset,
+            "variant": name,
+            "seed": seed,
+            **{
+                f"{part}_accuracy": round(accuracy(model, p), 4)
+                for part, p in zip(("train", "val", "test"), parts, strict=True)
+            },
+            **{f"num_{part}": len(p.labels) for part, p in zip(("train", "val", "test"), parts, strict=True)},
+            "num_weights": model.count_params(),
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "seconds": round(seconds, 1),
+            "cpu_seconds": round(cpu_seconds, 1),
+            "settings": json.dumps(settings.to_json()),
+        },
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Leaves each part out of the classic CNN in turn.")
+    parser.add_argument("dataset", choices=tuple(SETTINGS))
+    parser.add_argument("folder", nargs="?", type=Path, help="with the idx files of Fashion-MNIST")
+    parser.add_argument("--seeds", type=int, default=5, help="0 .. SEEDS - 1; all variants of one before the next")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after so many")
+    given = parser.parse_args()
+    if (given.dataset == "fashion") != (given.folder is not None):
+        parser.error("fashion needs a FOLDER, digits none")
+    parts = digits() if given.dataset == "digits" else fashion(given.folder)
+    done = {(r["dataset"], r["variant"], int(r["seed"]), r["settings"]) for r in read_rows(NAME)}
+    started = time.perf_counter()
+    for seed in range(given.seeds):
+        for name, variant in VARIANTS.items():
+            settings = json.dumps(replace(SETTINGS[given.dataset], **variant.changes).to_json())
+            if (given.dataset, name, seed, settings) in done:
+                continue
+            if time.perf_counter() - started > 60 * given.minutes:
+                sys.exit(BUDGET_SPENT)
+            measure(given.dataset, name, seed, parts)
+
+
+if __name__ == "__main__":
+    main()
