@@ -1,4 +1,4 @@
-"""Figures of a run and of an evaluation, as matplotlib figures for a notebook, a file or the report.
+"""Figures of a run, of an evaluation and of a network, as matplotlib figures for a notebook, a file or the report.
 
 Each function makes a `matplotlib.figure.Figure` of its own; pyplot and matplotlib's settings stay as they are. The
 library is imported inside the functions, since that takes half a second. Colours are those of Okabe and Ito, which
@@ -19,17 +19,30 @@ from fieldguide.errors import DatasetError
 from fieldguide.evaluation import metrics
 from fieldguide.records import Evaluation, Run
 from fieldguide.reporting import examples
+from fieldguide.reporting.network_plots import activations, dropout, feature_maps, filters, pooling
+from fieldguide.reporting.style import BLUE, INK, ORANGE, TEXT_POINTS, new_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-INK = "#1f2328"
-BLUE = "#0072b2"  # training, precision, right answers
-ORANGE = "#d55e00"  # validation, recall, wrong answers
+__all__ = [
+    "activations",
+    "best_epoch",
+    "confusion_matrix",
+    "curves",
+    "dropout",
+    "example_predictions",
+    "feature_maps",
+    "filters",
+    "learning_curve",
+    "per_class",
+    "pooling",
+    "regularisation_path",
+    "row_shares",
+]
 
-_TEXT_POINTS = 8.5
 _LARGEST_WITH_NUMBERS = 15  # classes; beyond that the numbers do not fit into the cells
 _MOST_LABELS = 34  # on one axis
 _MOST_ROWS = 30  # of classes in `per_class`
@@ -52,7 +65,7 @@ def confusion_matrix(evaluation: Evaluation, normalize: bool = False) -> Figure:
     figure = _framed(side, side, left=label + 0.45, bottom=(label if is_turned else 0.2) + 0.4)
     axes = figure.subplots()
     axes.imshow(_shading(shares), interpolation="nearest", aspect="equal")
-    _style(axes, grid=None)
+    style_axes(axes, grid=None)
     _label_classes(axes, evaluation.class_names, "x")
     _label_classes(axes, evaluation.class_names, "y")
     axes.set_xlabel("predicted class", color=INK, weight="bold")
@@ -62,7 +75,7 @@ def confusion_matrix(evaluation: Evaluation, normalize: bool = False) -> Figure:
             count, share = counts[row, column], shares[row, column]
             text = f"{100 * share:.1f} %" if normalize else f"{count:,}\n{100 * share:.1f} %"
             text, opacity = (text, 1.0) if count else ("0", 0.5)
-            axes.text(column, row, text, ha="center", va="center", color=INK, alpha=opacity, size=_TEXT_POINTS)
+            axes.text(column, row, text, ha="center", va="center", color=INK, alpha=opacity, size=TEXT_POINTS)
     return figure
 
 
@@ -175,7 +188,7 @@ def per_class(evaluation: Evaluation) -> Figure:
     axes.hlines(positions, np.fmin(precision, recall), np.fmax(precision, recall), color=INK, alpha=0.35, linewidth=1)
     axes.plot(precision, positions, "o", color=BLUE, markersize=6, label="precision: of those called so, share that is")
     axes.plot(recall, positions, "s", color=ORANGE, markersize=5, label="recall: of those that are, share called so")
-    _style(axes, grid="x")
+    style_axes(axes, grid="x")
     _label_classes(axes, names, "y")
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(_percent)
@@ -183,7 +196,7 @@ def per_class(evaluation: Evaluation) -> Figure:
     lowest = np.nanmin([*precision, *recall, 1.0])
     axes.set_xlim(max(0.0, lowest - 0.05 * (1.05 - lowest) - 0.005), 1.0 + 0.03 * (1.05 - lowest))
     title = f"the {len(shown)} lowest of {len(rows)} classes" if len(shown) < len(rows) else None
-    style = {"frameon": False, "fontsize": _TEXT_POINTS, "labelcolor": INK, "title_fontsize": _TEXT_POINTS}
+    style = {"frameon": False, "fontsize": TEXT_POINTS, "labelcolor": INK, "title_fontsize": TEXT_POINTS}
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, title=title, alignment="left", **style)
     return figure
 
@@ -212,7 +225,7 @@ def example_predictions(
         raise DatasetError("There is no picture to show.\nhint: give pictures by the paths in evaluation.paths.")
     columns = min(4, len(chosen))
     rows = math.ceil(len(chosen) / columns)
-    figure = _figure(1.9 * columns, 2.3 * rows)
+    figure = new_figure(1.9 * columns, 2.3 * rows)
     figure.subplots_adjust(left=0.02, right=0.98, bottom=0.02, top=1 - 0.4 / (2.3 * rows), hspace=0.3, wspace=0.08)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
@@ -224,15 +237,9 @@ def example_predictions(
         answer = f"{_short(evaluation.class_names[predicted])} {evaluation.probabilities[i, predicted]:.0%}"
         is_right = bool(evaluation.correct[i])
         text = f"{answer}\n" + ("right" if is_right else f"true: {_short(evaluation.class_names[evaluation.labels[i]])}")
-        title = axes.set_title(text, size=_TEXT_POINTS, color=BLUE if is_right else ORANGE, loc="left")
+        title = axes.set_title(text, size=TEXT_POINTS, color=BLUE if is_right else ORANGE, loc="left")
         title.set_parse_math(False)
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=144)
 
 
 def _framed(
@@ -243,7 +250,7 @@ def _framed(
     matplotlib's own layout engines would find the margins, and draw everything twice to do so.
     """
     whole_width, whole_height = columns * (left + width + right), bottom + height + top
-    figure = _figure(whole_width, whole_height)
+    figure = new_figure(whole_width, whole_height)
     figure.subplots_adjust(
         left=left / whole_width,
         right=1 - right / whole_width,
@@ -258,15 +265,15 @@ def _panels(panels: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
     figure = _framed(3.4, 2.15, left=0.68, bottom=0.45, top=0.3, columns=len(panels))
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes in all_axes:
-        _style(axes, grid="both")
+        style_axes(axes, grid="both")
     return figure, list(all_axes)
 
 
 def _finish_panel(axes: Axes, panel: str) -> None:
     if panel == "accuracy":
         axes.yaxis.set_major_formatter(_percent)
-    axes.set_title(panel, loc="left", size=_TEXT_POINTS + 1, color=INK, weight="bold")
-    axes.legend(frameon=False, fontsize=_TEXT_POINTS, labelcolor=INK)
+    axes.set_title(panel, loc="left", size=TEXT_POINTS + 1, color=INK, weight="bold")
+    axes.legend(frameon=False, fontsize=TEXT_POINTS, labelcolor=INK)
 
 
 def _percent(value: float, _position: float | None = None) -> str:
@@ -283,18 +290,6 @@ def _line(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], color: str
 
 def _mark(axes: Axes, x: float, text: str) -> None:
     axes.axvline(x, color=INK, alpha=0.5, linewidth=1, linestyle=(0, (3, 3)), label=text)
-
-
-def _style(axes: Axes, *, grid: str | None) -> None:
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom") and grid is not None)
-        spine.set(color=INK, alpha=0.5)
-    axes.tick_params(colors=INK, labelsize=_TEXT_POINTS, length=0)
-    if grid:
-        axes.grid(axis=grid, color=INK, alpha=0.12, linewidth=0.8)  # type: ignore[arg-type]
-    axes.set_axisbelow(True)
-    axes.xaxis.label.set_fontsize(_TEXT_POINTS)
-    axes.yaxis.label.set_fontsize(_TEXT_POINTS)
 
 
 def _label_classes(axes: Axes, class_names: Sequence[str], axis: str) -> None:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from fieldguide.reporting import plots
+from fieldguide.reporting.style import BLUE, INK, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_PAGE_COLOURS = {plots.INK: "currentColor", plots.BLUE: "var(--blue)", plots.ORANGE: "var(--orange)"}
+_PAGE_COLOURS = {INK: "currentColor", BLUE: "var(--blue)", ORANGE: "var(--orange)"}
 _one_at_a_time = threading.Lock()  # matplotlib's settings and Python's warning filters belong to the whole process
 
 
@@ -38,7 +38,7 @@ def to_svg(figure: Figure, *, name: str, title: str, text: str) -> Markup:
     """The figure as an `<svg>` element for a page that defines the colours `--blue` and `--orange`.
 
     Args:
-        figure: drawn with the colours of `plots`.
+        figure: drawn with the colours of `style`.
         name: prefix of the ids, unique on the page.
         title: what the figure is, for screen readers.
         text: what it shows, for those who do not see it.
