@@ -133,6 +133,8 @@ VARIANTS = {
     "whole network": Variant(),
     "no batch normalisation": Variant(WithoutBatchNorm),
     "no batch normalisation, a third of the learning rate": Variant(WithoutBatchNorm, {"learning_rate": 0.001 / 3}),
+    "ten times the learning rate": Variant(changes={"learning_rate": 0.01}),
+    "no batch normalisation, ten times the learning rate": Variant(WithoutBatchNorm, {"learning_rate": 0.01}),
     "no dropout": Variant(changes={"dropout": 0.0}),
     "every second pixel instead of max pooling": Variant(EverySecondPixel),
     "average instead of max pooling": Variant(AveragePooling),
