@@ -41,7 +41,9 @@ def test_blocks_know_what_enters_the_activation_what_leaves_it_and_what_makes_it
     first, second = convolution_blocks(model)
     assert (first.kernel.shape, second.kernel.shape) == ((3, 3, 3, 4), (3, 3, 4, 8))
     assert (first.summed, second.summed) == ("block1_norm", "block2_norm")
-    outputs = layer_outputs(model, PICTURES[:2], [first.summed, first.activated, str(first.pooled)])
+    assert first.pooling is not None
+    assert first.pooling[0] == first.activated
+    outputs = layer_outputs(model, PICTURES[:2], [first.summed, *first.pooling])
     summed, activated, pooled = outputs.values()
     np.testing.assert_array_equal(activated, np.maximum(summed, 0))
     windows = activated.reshape(2, 8, 2, 10, 2, 4)
@@ -56,15 +58,33 @@ def test_blocks_of_a_sequential_model_with_the_activation_inside_the_convolution
         [
             keras.Input((9, 9, 1)),
             layers.Conv2D(2, 3, activation="relu", name="first"),
-            layers.BatchNormalization(name="behind"),  # it normalises what has left the activation
+            layers.BatchNormalization(),  # it normalises what has left the activation
             layers.Conv2D(2, 3, strides=2, name="second"),
             layers.GlobalAveragePooling2D(),
             layers.Dense(2),
         ]
     )
     first, second = convolution_blocks(model)
-    assert (first.summed, first.activated, first.pooled) == ("first", "behind", None)
-    assert (second.summed, second.activated, second.pooled) == ("second", "second", None)
+    assert (first.summed, first.activated, first.pooling) == ("first", "first", None)
+    assert (second.summed, second.activated, second.pooling) == ("second", "second", None)
+
+
+def test_blocks_that_pool_before_they_normalise() -> None:
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(2, 3, name="convolution"),
+            layers.MaxPooling2D(name="pool"),
+            layers.BatchNormalization(name="norm"),
+            layers.Activation("relu", name="relu"),
+            layers.Flatten(),
+        ]
+    )
+    (block,) = convolution_blocks(model)
+    assert (block.summed, block.activated, block.pooling) == ("norm", "relu", ("convolution", "pool"))
 
 
 def test_dropout_sets_values_to_zero_scales_the_others_and_repeats_itself(model: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,19 @@ _BATCH_SIZE = 64
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionBlock:
-    """A convolution and the layers behind it, by name, up to the next convolution or the first change of size.
+    """A convolution and the layers behind it, by name, up to the next convolution or the end of the maps.
 
     Attributes:
         kernel: its filters, (height, width, channels in, channels out).
-        summed: the layer whose output enters the activation: the normalisation, or the convolution where there is none.
-        activated: the last layer that has the convolution's height and width.
-        pooled: the layer that makes the map smaller, or None.
+        summed: the layer whose output enters the activation: the normalisation, or what stands in its place.
+        activated: the activation; the convolution itself where that has one inside.
+        pooling: the layer before the first one that makes the maps smaller, and that one; or None.
     """
 
     kernel: NDArray[np.float32]
     summed: str
     activated: str
-    pooled: str | None = None
+    pooling: tuple[str, str] | None
 
 
 def convolution_blocks(model: Any) -> list[ConvolutionBlock]:
@@ -39,30 +39,38 @@ def convolution_blocks(model: Any) -> list[ConvolutionBlock]:
     """
     import keras
 
-    blocks: list[ConvolutionBlock] = []
-    size: tuple[int, ...] | None = None  # of the block that still grows
-    is_summing = False  # whether no activation has come yet
+    groups: list[list[Any]] = []  # the layers of each block
+    is_open = False
     for layer in model.layers:
-        shape = tuple(layer.output.shape)
         if isinstance(layer, keras.layers.Conv2D):
-            kernel = np.asarray(layer.kernel.numpy(), dtype=np.float32)
-            blocks.append(ConvolutionBlock(kernel, summed=layer.name, activated=layer.name))
-            size = shape[1:3]
-            is_summing = layer.activation is keras.activations.linear
-        elif size is not None and len(shape) == 4 and shape[1:3] == size:
-            is_summing = is_summing and isinstance(layer, keras.layers.BatchNormalization)
-            summed = layer.name if is_summing else blocks[-1].summed
-            blocks[-1] = replace(blocks[-1], summed=summed, activated=layer.name)
-        elif size is not None:
-            if len(shape) == 4:
-                blocks[-1] = replace(blocks[-1], pooled=layer.name)
-            size = None
-    if not blocks:
+            groups.append([])
+            is_open = True
+        is_open = is_open and len(layer.output.shape) == 4
+        if is_open:
+            groups[-1].append(layer)
+    if not groups:
         raise DatasetError(
             f"The model {model.name!r} has no Conv2D layer among its {len(model.layers)} layers.\n"
             "hint: of a model that holds another one, give the inner one."
         )
-    return blocks
+    return [_block(layers) for layers in groups]
+
+
+def _block(layers: Sequence[Any]) -> ConvolutionBlock:
+    import keras
+
+    kinds = (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU)
+    names = [layer.name for layer in layers]
+    if layers[0].activation is not keras.activations.linear:
+        summed, activated = names[0], names[0]
+    else:
+        found = [number for number, layer in enumerate(layers) if isinstance(layer, kinds)]
+        last = found[0] if found else len(layers) - 1
+        activated, summed = names[last], names[last - 1] if found else names[last]
+    heights = [layer.output.shape[1] for layer in layers]
+    smaller = [number for number, height in enumerate(heights) if height != heights[0]]
+    pooling = (names[smaller[0] - 1], names[smaller[0]]) if smaller else None
+    return ConvolutionBlock(np.asarray(layers[0].kernel.numpy(), dtype=np.float32), summed, activated, pooling)
 
 
 def layer_outputs(model: Any, pixels: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[np.float32]]:

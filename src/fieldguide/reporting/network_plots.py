@@ -107,25 +107,25 @@ def pooling(model: Any, picture: NDArray[Any]) -> Figure:
     Raises:
         DatasetError: if the model has no pooling, or takes pictures of another shape.
     """
-    block = next((block for block in convolution_blocks(model) if block.pooled), None)
-    if block is None or block.pooled is None:
+    names = next((block.pooling for block in convolution_blocks(model) if block.pooling), None)
+    if names is None:
         raise DatasetError(f"No convolution of the model {model.name!r} is followed by pooling.\nhint: try `feature_maps`.")
-    outputs = layer_outputs(model, picture[None], [block.activated, block.pooled])
-    channel = int(outputs[block.activated][0].std(axis=(0, 1)).argmax())
-    before, after = (outputs[name][0, ..., channel] for name in (block.activated, block.pooled))
+    outputs = layer_outputs(model, picture[None], names)
+    channel = int(outputs[names[0]][0].std(axis=(0, 1)).argmax())
+    before, after = (outputs[name][0, ..., channel] for name in names)
     factor = before.shape[0] // after.shape[0]
     top, left = _most_varied_corner(before, factor)
     window = before[top : top + _WINDOW, left : left + _WINDOW]
     small = after[top // factor : (top + _WINDOW) // factor, left // factor : (left + _WINDOW) // factor]
     figure, grid = _grid(2, 2, aspect=before.shape[0] / before.shape[1], between=0.35, top=0.3, gap=0.3)
-    darkest = float(before.max()) or 1.0
+    lightest, darkest = float(before.min()), float(before.max())
     for axes, values in zip(grid.flat, (before, after, window, small), strict=True):
-        axes.imshow(values, cmap=sequential(), vmin=0, vmax=darkest, interpolation="nearest")
+        axes.imshow(values, cmap=sequential(), vmin=lightest, vmax=darkest, interpolation="nearest")
     for axes, values, step in ((grid[0, 0], window, 1), (grid[0, 1], small, factor)):
         _outline(axes, top // step, left // step, *values.shape)
     for axes, values in ((grid[1, 0], window), (grid[1, 1], small)):
         for (row, column), value in np.ndenumerate(values):
-            color = "white" if value > 0.5 * darkest else INK
+            color = "white" if 2 * value > lightest + darkest else INK
             axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=color, size=TEXT_POINTS)
     for row, column in np.ndindex(small.shape):
         _outline(grid[1, 0], row * factor, column * factor, factor, factor)
