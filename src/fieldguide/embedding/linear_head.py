@@ -101,7 +101,7 @@ def cross_validate(
     accuracies: list[float] = []
     train_accuracies: list[float] = []
     best = np.empty((0, num_classes), np.float32)
-    with _own_threads() as pool:
+    with own_threads() as pool:
         for heads in _fit_path(embeddings, labels, seen, num_classes=num_classes, strengths=strengths, pool=pool):
             held_out = np.empty((len(labels), num_classes), np.float32)
             fitted = 0.0
@@ -140,7 +140,7 @@ def fit_subsets(
 
     `tolerance` is the relative change of the objective that ends the fit; 1e-4 is enough to compare accuracies.
     """
-    with _own_threads() as pool:
+    with own_threads() as pool:
         path = _fit_path(
             embeddings, labels, subsets, num_classes=num_classes, strengths=(strength,), pool=pool, tolerance=tolerance
         )
@@ -285,7 +285,7 @@ def _log_losses(
 
 
 @contextlib.contextmanager
-def _own_threads() -> Iterator[ThreadPoolExecutor]:
+def own_threads() -> Iterator[ThreadPoolExecutor]:
     """Threads over rows, one BLAS thread in each: BLAS's own threads wait spinning when another program needs a core."""
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield pool
