@@ -197,8 +197,10 @@ class Evaluation(Record):
     paths: tuple[str, ...]
     method: str = "held out"  # or "out-of-fold", or "fitted on" for the training part
     leaked: tuple[int, ...] = ()  # positions of pictures whose copy is in the training part
-    novelties: NDArray[np.float32] | None = None
+    novelties: NDArray[np.float32] | None = None  # (num_images,); above 1 lies beyond the border
+    reject: float = 0.0  # share of own pictures that may be turned away; with 0 no picture is
     times_scored: int | None = None  # how often this test part has been scored on this machine
+    digests: tuple[str, ...] = ()  # the first 16 hexadecimal digits of each file's SHA-256; empty where not known
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -209,6 +211,13 @@ class Evaluation(Record):
     def correct(self) -> NDArray[np.bool_]:
         """Shape (num_images,): whether the top class is the label."""
         return np.asarray(self.predicted == self.labels)
+
+    @property
+    def turned_away(self) -> NDArray[np.bool_]:
+        """Shape (num_images,): whether the answer is "none of these"."""
+        if self.novelties is None or not self.reject:
+            return np.zeros(len(self.labels), bool)
+        return np.asarray(self.novelties > 1)
 
 
 @dataclass(frozen=True, eq=False)
