@@ -132,7 +132,6 @@ class Variant:
 VARIANTS = {
     "whole network": Variant(),
     "no batch normalisation": Variant(WithoutBatchNorm),
-    "no batch normalisation, a third of the learning rate": Variant(WithoutBatchNorm, {"learning_rate": 0.001 / 3}),
     "ten times the learning rate": Variant(changes={"learning_rate": 0.01}),
     "no batch normalisation, ten times the learning rate": Variant(WithoutBatchNorm, {"learning_rate": 0.01}),
     "no dropout": Variant(changes={"dropout": 0.0}),
@@ -171,20 +170,23 @@ def digits() -> tuple[Part, Part, Part]:
 def fashion(folder: Path) -> tuple[Part, Part, Part]:
     """2,000 training and 2,000 validation pictures of the 60,000; all 10,000 test pictures. Two black pixels around each."""
 
-    def read(name: str) -> NDArray[np.uint8]:
-        path = next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
-        if path is None:
-            raise SystemExit(f"{folder} has no {name}.gz and no {name}")
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        shape = np.frombuffer(data, ">u4", count=data[3], offset=4)
-        return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
-
     def pixels(name: str) -> NDArray[np.uint8]:
-        return np.pad(read(name), ((0, 0), (2, 2), (2, 2)))
+        return np.pad(read_idx(folder, name), ((0, 0), (2, 2), (2, 2)))
 
-    train, val = _parts(pixels("train-images-idx3-ubyte"), read("train-labels-idx1-ubyte"), (2000, 2000))
-    (test,) = _parts(pixels("t10k-images-idx3-ubyte"), read("t10k-labels-idx1-ubyte"), (10000,))
+    train, val = _parts(pixels("train-images-idx3-ubyte"), read_idx(folder, "train-labels-idx1-ubyte"), (2000, 2000))
+    (test,) = _parts(pixels("t10k-images-idx3-ubyte"), read_idx(folder, "t10k-labels-idx1-ubyte"), (10000,))
     return train, val, test
+
+
+def read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
+    """The bytes of an idx file, NAME.gz or NAME, in their shape."""
+    path = next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
+    if path is None:
+        raise SystemExit(f"{folder} has no {name}.gz and no {name}")
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    num_dimensions = data[3]
+    shape = np.frombuffer(data, ">u4", count=num_dimensions, offset=4)
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * num_dimensions).reshape(shape)
 
 
 def _parts(grey: NDArray[np.uint8], labels: NDArray[Any], sizes: tuple[int, ...]) -> tuple[Part, ...]:
