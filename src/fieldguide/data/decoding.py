@@ -18,7 +18,9 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +65,7 @@ class Decoded:
     size: tuple[int, int]  # (height, width) as stored in the file, orientation applied
     brightest: int | None  # of a 16-bit picture: its largest value; None for others
     is_animated: bool
+    camera: str = ""  # maker and model, as Exif names them; empty where it does not
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -164,7 +167,9 @@ def _decode(image: Image.Image, cover: tuple[int, int], sixteen_bit_max: int | N
     width, height = image.size
     if width * height > MAX_DECLARED_PIXELS:
         raise DecodeError("too_large", f"{width} x {height} px is more than {MAX_DECLARED_PIXELS // 1_000_000} million pixels")
-    orientation = image.getexif().get(0x0112, 1) if image.format != "GIF" else 1
+    exif: Mapping[int, Any] = image.getexif() if image.format != "GIF" else {}
+    orientation = exif.get(0x0112, 1)
+    camera = " ".join(str(exif.get(tag, "")).strip(" \0") for tag in (0x010F, 0x0110)).strip()[:100]
     is_turned = orientation in (5, 6, 7, 8)
     if isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO"):
         wanted = (2 * cover[0], 2 * cover[1]) if is_turned else (2 * cover[1], 2 * cover[0])
@@ -183,7 +188,7 @@ def _decode(image: Image.Image, cover: tuple[int, int], sixteen_bit_max: int | N
         image = ImageOps.exif_transpose(image)
     pixels = np.array(_to_rgb(image), dtype=np.uint8)
     size = (width, height) if is_turned else (height, width)
-    return Decoded(pixels, format_name, size, brightest, is_animated)
+    return Decoded(pixels, format_name, size, brightest, is_animated, camera)
 
 
 def _to_eight_bits(image: Image.Image, sixteen_bit_max: int | None) -> tuple[Image.Image, int | None]:

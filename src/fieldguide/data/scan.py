@@ -6,6 +6,7 @@ consumer (the engine, say) works on the batch before.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from fieldguide.data.cache import Cache
 from fieldguide.data.decoding import DECODER_VERSION, FORMATS, decode, read_file, shrink, thumbnail
+from fieldguide.data.looks import LOOKS_VERSION, Looks, look
 from fieldguide.data.parallel import in_order
 from fieldguide.errors import DatasetError, DecodeError
 from fieldguide.records import ImageIndex, LabeledImage, Preprocessing, Skipped
@@ -39,18 +41,29 @@ class Facts:
     pixel_hash: str = ""  # SHA-256 of size and decoded pixels, in hexadecimal
     brightest: int | None = None  # of a 16-bit picture
     is_animated: bool = False
+    num_bytes: int = 0  # of the file
+    camera: str = ""  # maker and model
+    looks: Looks | None = None  # None where there are no pixels
+    sketch: bytes = b""  # a grey copy of 32 x 32 pixels
     reason: str | None = None  # code of the DecodeError; None for a usable picture
     message: str = ""
 
     def pack(self) -> bytes:
-        """The fields in their order, as JSON: what the cache holds."""
-        return json.dumps(list(vars(self).values())).encode()
+        """What the cache holds: the fields as a line of JSON, then the sketch."""
+        values = {**vars(self), "looks": list(vars(self.looks).values()) if self.looks else None}
+        del values["sketch"]
+        return json.dumps(list(values.values())).encode() + b"\n" + self.sketch
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
         """What `pack` packed."""
-        name, size, *rest = json.loads(packed)
-        return cls(name, tuple(size), *rest)
+        line, _, sketch = packed.partition(b"\n")
+        values = json.loads(line)
+        names = [f.name for f in dataclasses.fields(cls) if f.name != "sketch"]
+        facts = dict(zip(names, values, strict=True))
+        facts["size"] = tuple(facts["size"])
+        facts["looks"] = Looks(*facts["looks"]) if facts["looks"] else None
+        return cls(**facts, sketch=sketch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +242,7 @@ class _Pass:
         shape, dtype = (consumer.shape, consumer.dtype) if consumer else ((0,), "uint8")
         self.values = allocate((count, *shape), dtype)
         self.num_decoded = 0
-        self.facts_kind = f"facts-{_decoding_kind(preprocessing)}"
+        self.facts_kind = f"facts-{LOOKS_VERSION}-{_decoding_kind(preprocessing)}"
         self.thumbnail_kind = f"thumbnail-{_decoding_kind(preprocessing)}"
 
     def run(self, num_workers: int) -> None:
@@ -269,7 +282,18 @@ class _Pass:
             return _Read(position, digest, Facts(reason=error.reason, message=str(error)))
         hasher = hashlib.sha256(b"%d %d" % decoded.pixels.shape[:2])
         hasher.update(decoded.pixels.data)
-        facts = Facts(decoded.format, decoded.size, hasher.hexdigest(), decoded.brightest, decoded.is_animated)
+        looks, sketch = look(decoded.pixels)
+        facts = Facts(
+            decoded.format,
+            decoded.size,
+            hasher.hexdigest(),
+            decoded.brightest,
+            decoded.is_animated,
+            num_bytes=len(content),
+            camera=decoded.camera,
+            looks=looks,
+            sketch=sketch,
+        )
         pixels = shrink(decoded.pixels, size) if self.consumer else decoded.pixels
         # A thumbnail of the shrunk picture would be squeezed to a square; it costs no more from the decoded one.
         return _Read(position, digest, facts, pixels=pixels, thumbnail=_small_copy(decoded.pixels))
