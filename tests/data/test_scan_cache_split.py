@@ -55,6 +55,23 @@ def test_a_second_scan_decodes_nothing_and_a_new_picture_costs_only_itself(tiny_
     assert calls == [1]
 
 
+def test_facts_of_an_older_kind_are_made_anew_without_asking_the_consumer_again(tiny_folder, cache, monkeypatch):
+    seen = []
+
+    def mean_color(batches):
+        for tag, pixels in batches:
+            seen.append(len(pixels))
+            yield tag, pixels.mean(axis=(1, 2)).astype(np.float32)
+
+    consumer = Consumer("mean", (3,), "float32", mean_color)
+    first = scan(index_folder(tiny_folder), SIZE, cache=cache, consumer=consumer)
+    monkeypatch.setattr(scan_module, "LOOKS_VERSION", "newer")
+    second = scan(index_folder(tiny_folder), SIZE, cache=cache, consumer=consumer)
+    assert sum(seen) == len(first.images) and np.array_equal(first.values, second.values)
+    assert second.num_decoded == len(first.images) and second.facts == first.facts
+    assert scan(index_folder(tiny_folder), SIZE, cache=cache, consumer=consumer).num_decoded == 0
+
+
 def test_the_consumer_sees_each_picture_once_and_in_order(tiny_folder, cache):
     seen = []
 

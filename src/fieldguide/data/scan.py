@@ -219,8 +219,9 @@ class _Read:
     digest: bytes
     facts: Facts
     value: bytes | None = None  # from the cache
-    pixels: NDArray[np.uint8] | None = None  # decoded now, shrunk where a consumer wants them
+    pixels: NDArray[np.uint8] | None = None  # decoded now and shrunk, where a consumer wants them
     thumbnail: bytes | None = None
+    is_decoded: bool = False  # now, or tried to
 
 
 class _Pass:
@@ -271,15 +272,15 @@ class _Pass:
             if facts is not None and (facts.reason or self.consumer is None or digest in values):
                 results[position] = _Read(position, digest, facts, values.get(digest))
             else:
-                results[position] = self._decode(position, digest, content)
+                results[position] = self._decode(position, digest, content, values.get(digest))
         return [results[position] for position in positions]
 
-    def _decode(self, position: int, digest: bytes, content: bytes) -> _Read:
+    def _decode(self, position: int, digest: bytes, content: bytes, value: bytes | None) -> _Read:
         size = self.preprocessing.image_size
         try:
             decoded = decode(content, cover=size, sixteen_bit_max=self.preprocessing.sixteen_bit_max)
         except DecodeError as error:
-            return _Read(position, digest, Facts(reason=error.reason, message=str(error)))
+            return _Read(position, digest, Facts(reason=error.reason, message=str(error)), is_decoded=True)
         hasher = hashlib.sha256(b"%d %d" % decoded.pixels.shape[:2])
         hasher.update(decoded.pixels.data)
         looks, sketch = look(decoded.pixels)
@@ -294,9 +295,10 @@ class _Pass:
             looks=looks,
             sketch=sketch,
         )
-        pixels = shrink(decoded.pixels, size) if self.consumer else decoded.pixels
+        # Where the facts are of an older kind the value may be there all the same: then nobody needs the pixels.
+        pixels = shrink(decoded.pixels, size) if self.consumer and value is None else None
         # A thumbnail of the shrunk picture would be squeezed to a square; it costs no more from the decoded one.
-        return _Read(position, digest, facts, pixels=pixels, thumbnail=_small_copy(decoded.pixels))
+        return _Read(position, digest, facts, value, pixels, _small_copy(decoded.pixels), is_decoded=True)
 
     def _batches(self, reads: Iterable[_Read]) -> Iterator[tuple[list[_Read], NDArray[np.uint8]]]:
         """Books every read; yields those whose pixels the consumer still has to see, in batches of equal size."""
@@ -304,12 +306,11 @@ class _Pass:
         fresh: list[_Read] = []
         for read in reads:
             self.digests[read.position], self.facts[read.position] = read.digest, read.facts
-            if read.pixels is not None or (read.facts.reason and read.digest):
+            if read.is_decoded:
                 fresh.append(read)
-            if read.pixels is None or self.consumer is None:
+            if read.pixels is None:
                 if read.value is not None and self.consumer is not None:
                     self.values[read.position] = np.frombuffer(read.value, self.consumer.dtype).reshape(self.consumer.shape)
-                read.pixels = None
                 self.progress(1)
             else:
                 waiting.append(read)
