@@ -51,7 +51,7 @@ BASE = Classic(
     filters=(16, 32, 64, 128),
     units=128,
     dropout=0.5,
-    epochs=10,
+    epochs=8,
     min_steps=0,
     batch_size=32,
     optimizer="adamw",
@@ -67,7 +67,7 @@ BASE = Classic(
     contrast=0.2,
 )
 SETTINGS = {
-    "digits": replace(BASE, epochs=40, horizontal_flip=False),  # a mirrored 2 is no 2
+    "digits": replace(BASE, epochs=30, horizontal_flip=False),  # a mirrored 2 is no 2
     "fashion": BASE,
 }
 
@@ -113,11 +113,6 @@ class EverySecondPixel(KerasOperations):
         return keras.layers.MaxPooling2D(pool_size=1, strides=2)(x)
 
 
-class AveragePooling(KerasOperations):
-    def max_pool(self, x: Any) -> Any:
-        return keras.layers.AveragePooling2D(2)(x)
-
-
 NO_AUGMENTATION = {"horizontal_flip": False, "min_crop": 1.0, "max_rotation_degrees": 0.0, "brightness": 0.0, "contrast": 0.0}
 
 
@@ -136,12 +131,10 @@ VARIANTS = {
     "no batch normalisation, ten times the learning rate": Variant(WithoutBatchNorm, {"learning_rate": 0.01}),
     "no dropout": Variant(changes={"dropout": 0.0}),
     "every second pixel instead of max pooling": Variant(EverySecondPixel),
-    "average instead of max pooling": Variant(AveragePooling),
     "no activation (ReLU)": Variant(WithoutActivation),
     "no convolutions": Variant(WithoutConvolutions),
     "no augmentation": Variant(changes=NO_AUGMENTATION),
     "no weight averaging": Variant(changes={"average_momentum": 0.0}),
-    "no label smoothing": Variant(changes={"label_smoothing": 0.0}),
     "no dropout, augmentation, averaging, smoothing or decay": Variant(
         changes={"dropout": 0.0, **NO_AUGMENTATION, "average_momentum": 0.0, "label_smoothing": 0.0, "weight_decay": 0.0}
     ),
