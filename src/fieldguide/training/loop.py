@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fieldguide.errors import RecipeError
 from fieldguide.training.augmentation import Augmentation
 from fieldguide.training.input import steps_per_epoch, training_batches, validation_batches
-from fieldguide.training.progress import ProgressBar, can_show_progress
+from fieldguide.training.progress import ProgressBar
 from fieldguide.training.schedules import warmup_cosine
 
 WEIGHT_DECAY_EXCLUDES = ["bias", "gamma", "beta"]  # biases and normalisation are not shrunk
@@ -87,7 +87,7 @@ def fit_model(
         val_labels: (num_val,).
         settings: length, rate and the rest.
         seed: of order and augmentation.
-        progress: whether a bar is shown, where there is a terminal or a notebook to show it.
+        progress: whether to show how far it is; see `fieldguide.progress`.
 
     Raises:
         KeyboardInterrupt: if interrupted before the first epoch has ended.
@@ -113,7 +113,7 @@ def fit_model(
     keeper = BestWeights(average_momentum=settings.average_momentum)
     callbacks: list[Any] = [keeper]
     bar = None
-    if progress and can_show_progress():
+    if progress:
         bar = ProgressBar(num_images=len(train_labels), steps=steps, epochs=settings.epochs)
         callbacks.append(bar)
     interrupted = False

@@ -1,25 +1,19 @@
-"""A progress bar for Keras: epoch, images per second, loss, validation accuracy, time left."""
+"""Keras's callback for the bar: epoch, images per second, loss, validation accuracy, time left."""
 
 from __future__ import annotations
 
-import sys
-
 import keras
-from tqdm.auto import tqdm
 
-
-def can_show_progress() -> bool:
-    """Whether standard error is a terminal, or this is a notebook."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+from fieldguide.progress import progress_bar
 
 
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """One bar over all epochs, on standard error."""
+    """One bar over all epochs."""
 
     def __init__(self, *, num_images: int, steps: int, epochs: int) -> None:
         super().__init__()
         self._images_per_step, self._epochs = num_images / steps, epochs
-        self._bar = tqdm(total=num_images * epochs, unit=" images", unit_scale=True, leave=True, file=sys.stderr)
+        self._bar = progress_bar(num_images * epochs, title="epoch 1", unit="images", leave=True)
         self._shown: dict[str, str] = {}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -33,9 +27,9 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._bar.update(self._images_per_step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Shows the validation accuracy."""
+        """Adds the validation accuracy, to be seen with the next batch."""
         self._shown["val accuracy"] = f"{100 * (logs or {})['val_accuracy']:.1f}%"
-        self._bar.set_postfix(self._shown)
+        self._bar.set_postfix(self._shown, refresh=False)
 
     def close(self) -> None:
         """Ends the bar, also where training was interrupted."""

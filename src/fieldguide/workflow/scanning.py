@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from fieldguide.data.cache import Cache
 from fieldguide.data.scan import Consumer, Scan, keep_pixels, scan
 from fieldguide.embedding.engine import Engine
+from fieldguide.progress import progress_bar
 from fieldguide.records import ImageIndex, Preprocessing
 from fieldguide.storage import sha256_file
 
@@ -32,9 +32,6 @@ def scan_with_progress(
     title: str,
     progress: bool,
 ) -> Scan:
-    """`data.scan.scan` with a bar on standard error, where that is a terminal or a notebook."""
-    from tqdm.auto import tqdm
-
-    is_shown = progress and (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    with tqdm(total=len(index.images), desc=title, unit=" pictures", disable=not is_shown, leave=False) as bar:
+    """`data.scan.scan` with a bar to watch."""
+    with progress_bar(len(index.images), title=title, unit="pictures", shown=progress) as bar:
         return scan(index, preprocessing, cache=cache, consumer=consumer, progress=bar.update)

@@ -62,7 +62,7 @@ def train(
         merge_subfolders: subfolders belong to the class above them, even where their names repeat.
         sixteen_bit_max: the value of white in 16-bit grey pictures; 65535 when None.
         precision: of the engine: `auto`, `f32` or `bf16`.
-        progress: whether to show progress bars, where standard error is a terminal or a notebook.
+        progress: whether to show how far it is: a bar in a terminal or a notebook, a line now and then in a log.
         say: called with a line at each stage.
 
     Raises:
@@ -169,14 +169,14 @@ def _claim(out: str | os.PathLike[str] | None, source: Path, say: Say) -> Path:
     wanted = Path(out).expanduser() if out is not None else Path("runs") / (stem or "dataset")
     if wanted.exists() and not wanted.is_dir():
         raise DatasetError(f"{str(wanted)!r} is a file; the run needs a folder.\nhint: give another name with --out.")
+    directory = free_name(wanted)
+    if directory != wanted:
+        say(f"{wanted} holds a run already; this one goes to {directory}")
     try:
-        directory = free_name(wanted)
-        if directory != wanted:
-            say(f"{wanted} holds a run already; this one goes to {directory}")
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatasetError(
-            f"The run folder {str(wanted)!r} cannot be made: {error.strerror or error}.\nhint: choose another with --out."
+            f"The run folder {str(directory)!r} cannot be made: {error.strerror or error}.\nhint: choose another with --out."
         ) from error
     return directory
 
