@@ -19,7 +19,7 @@ PARTS = ("train", "val", "test")
 
 
 class Record:
-    """Mixin: `to_json` gives plain dicts and lists, `from_json` takes them back."""
+    """Mixin: `to_json` gives plain dicts and lists, `from_json` takes them back; a notebook shows a card."""
 
     def to_json(self) -> dict[str, Any]:
         """This record as JSON-ready values; arrays become lists, NaN becomes None."""
@@ -34,6 +34,12 @@ class Record:
         """
         names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         return cls(**{name: _frozen(value) for name, value in values.items() if name in names})
+
+    def _repr_html_(self) -> str | None:
+        """How a notebook shows this record; None leaves it to `repr`."""
+        from fieldguide.reporting.cards import card  # the one import that points up: a record cannot draw itself
+
+        return card(self)
 
 
 def _plain(value: Any) -> Any:

@@ -133,3 +133,11 @@ def test_svg_takes_its_colours_from_the_page_and_names_itself(make_run):
     assert plots.INK not in svg
     assert "font-family" not in svg
     assert "http" not in svg
+
+
+def test_a_notebook_shows_a_figure_without_pyplot(make_evaluation):
+    figure = plots.confusion_matrix(make_evaluation())
+    png, size = figure._repr_png_()
+    assert png.startswith(b"\x89PNG")
+    width, height = figure.get_size_inches()
+    assert size == {"width": round(96 * width), "height": round(96 * height)}

@@ -1,8 +1,8 @@
 """Figures of a run, of an evaluation and of a network, as matplotlib figures for a notebook, a file or the report.
 
-Each function makes a `matplotlib.figure.Figure` of its own; pyplot and matplotlib's settings stay as they are. The
-library is imported inside the functions, since that takes half a second. Colours are those of Okabe and Ito, which
-colour-blind readers tell apart; each series has a marker of its own besides.
+Each function makes a `matplotlib.figure.Figure` of its own, which a notebook shows as it stands; pyplot and
+matplotlib's settings stay as they are. The library is imported inside the functions, since that takes half a second.
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; each series has a marker of its own besides.
 """
 
 from __future__ import annotations

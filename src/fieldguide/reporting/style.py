@@ -17,10 +17,10 @@ TEXT_POINTS = 8.5
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, outside pyplot."""
-    from matplotlib.figure import Figure
+    """An empty figure of that size in inches, outside pyplot, which a notebook shows all the same."""
+    from fieldguide.reporting.notebook_figure import NotebookFigure
 
-    return Figure(figsize=(width, height), dpi=144)
+    return NotebookFigure(figsize=(width, height), dpi=144)
 
 
 def style_axes(axes: Axes, *, grid: str | None) -> None:
