@@ -10,3 +10,8 @@ def test_the_digits_are_written_with_their_planted_faults(tmp_path):
     assert len(index_folder(folder).images) == 1797 + 3  # two copies and a leaked picture
     kinds = {finding.kind: finding for finding in audit(folder, progress=False).findings}
     assert len(kinds["truncated"].paths) == 1 and len(kinds["leak"].paths) == 2 and len(kinds["copies"].paths) == 3
+
+
+def test_digits_that_are_there_are_left_alone(tmp_path):
+    (tmp_path / "digits").mkdir()
+    assert list(write_digits(tmp_path / "digits").iterdir()) == []

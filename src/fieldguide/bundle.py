@@ -32,7 +32,7 @@ from fieldguide.embedding.linear_head import LinearHead, softmax
 from fieldguide.errors import BundleError
 from fieldguide.models.operations import Network
 from fieldguide.records import Preprocessing
-from fieldguide.storage import read_json, saving, sha256_file, write_json
+from fieldguide.storage import read_json, sha256_file, write_json
 
 FILES = ("network.xml", "network.bin", "head.safetensors", "weights.safetensors", "probe.safetensors")
 NUM_PROBE_PICTURES = 4
@@ -77,6 +77,7 @@ class Bundle:
 
 def build_files(network: Network, weights: Mapping[str, NDArray[np.float32]], directory: Path) -> Path:
     """Writes `network.xml` and `network.bin` of an architecture into a folder; returns the path of the first."""
+    directory.mkdir(parents=True, exist_ok=True)
     path = directory / "network.xml"
     save_network(build_network(network, weights), path)
     return path
@@ -111,13 +112,11 @@ def write_bundle(
         recipe: its name.
         extra: further facts for the manifest (scores, data fingerprint, ...).
     """
-    with saving(directory):
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=directory.parent))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=directory.parent))
     try:
-        with saving(directory):
-            shutil.copyfile(network_path, temporary / "network.xml")
-            shutil.copyfile(network_path.with_suffix(".bin"), temporary / "network.bin")
+        shutil.copyfile(network_path, temporary / "network.xml")
+        shutil.copyfile(network_path.with_suffix(".bin"), temporary / "network.bin")
         write_tensors(temporary / "head.safetensors", {"kernel": head.kernel, "bias": head.bias})
         write_tensors(temporary / "weights.safetensors", weights)
         embeddings = engine.embed(probe_pixels)
@@ -139,9 +138,8 @@ def write_bundle(
                 **extra,
             },
         )
-        with saving(directory):
-            os.chmod(temporary, 0o755)
-            os.replace(temporary, directory)
+        os.chmod(temporary, 0o755)
+        os.replace(temporary, directory)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -221,17 +221,13 @@ def copy_into_class_folder(prediction: Prediction, directory: Path) -> Path:
         raise DatasetError("Only a picture that came from a file and could be read can be copied.")
     folder = directory / (prediction.class_name or "none of these")
     source = Path(prediction.path)
-    target, number = folder / source.name, 1
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        target, number = folder / source.name, 1
         while target.exists():
             number += 1
             target = folder / f"{source.stem}-{number}{source.suffix}"
-        try:
-            shutil.copy2(source, target)
-        except BaseException:
-            target.unlink(missing_ok=True)  # no half a picture, where the disk is full
-            raise
+        shutil.copy2(source, target)
     except OSError as error:
         raise DatasetError(
             f"{source} cannot be copied into {folder}: {error.strerror or error}.\nhint: choose another folder."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +24,24 @@ _NUM_TEST = 360
 _CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def write_digits(directory: Path) -> Path:
+def write_digits(directory: str | os.PathLike[str]) -> Path:
     """Writes 1,797 digits (8 x 8 px, enlarged to 64 x 64) as training_set/ and test_set/, with six faults planted.
 
     A damaged file, two copies of one training picture, one training picture in the test part, three wrong labels.
+    Returns the folder; where it exists already, it is left as it is.
+
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, in scikit-learn.
     """
+    target = Path(directory)
+    if not target.is_dir():
+        temporary = target.with_name(f".{target.name}")  # so that a folder half written is not taken for a whole one
+        shutil.rmtree(temporary, ignore_errors=True)
+        _write_digits(temporary)
+        temporary.rename(target)
+    return target
+
+
+def _write_digits(directory: Path) -> None:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -54,17 +67,11 @@ def write_digits(directory: Path) -> Path:
     shutil.copyfile(leaked, directory / "test_set" / leaked.parent.name / "also-in-training.png")
     damaged = file_of(train[12], "training_set")
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
-    return directory
 
 
 def demo(directory: Path = Path("demo"), *, say: Callable[[str], None] = print) -> tuple[Run, Run]:
     """Writes the digits, trains `classic` (a Keras CNN from scratch) and `transfer`, and says where the reports are."""
-    pictures = directory / "digits"
-    if not pictures.is_dir():
-        temporary = directory / ".digits"
-        shutil.rmtree(temporary, ignore_errors=True)
-        write_digits(temporary)
-        temporary.rename(pictures)
+    pictures = write_digits(directory / "digits")
     # Digits have a left and a right: no mirror images. 32 px are plenty for what was 8 x 8.
     recipes: tuple[Recipe, ...] = (Classic(image_size=(32, 32), epochs=15, horizontal_flip=False), Transfer())
     runs = []
