@@ -150,7 +150,7 @@ def test_predict_prints_json_lines_and_exits_1_after_the_rest(run_folder, photos
     assert first["class_name"] is None and first["error"] and first["path"] == str(bad)
     assert second["class_name"] == second["nearest_class"] == "red" and second["error"] is None
     assert set(second["probabilities"]) == {"red", "green", "blue"}
-    assert second["novelty"] is None and second["none_of_these"] is False
+    assert 0 < second["novelty"] < 1 and second["none_of_these"] is False and "prediction_set" not in second
     assert abs(sum(second["probabilities"].values()) - 1) < 1e-5
 
 
@@ -280,5 +280,5 @@ def test_transfer_gives_a_plain_keras_model(run_folder):
     model = classifier.to_keras()
     assert isinstance(model, keras.Model) and model.input_shape == (None, 224, 224, 3)
     pixels = np.stack([np.asarray(noisy_picture(color, 5, (224, 224))) for color in HUES.values()])
-    expected = classifier.bundle.head.logits(classifier.engine().embed(pixels))
+    expected = classifier.bundle.logits(classifier.engine().embed(pixels))
     assert np.abs(model(pixels, training=False).numpy() - expected).max() < 1e-3

@@ -5,6 +5,8 @@
     head.safetensors     embedding -> logits
     weights.safetensors  the same network for Keras, rebuilt by architecture name
     probe.safetensors    four pictures and the probabilities they must get
+    novelty.safetensors  how far from every class is too far           (older bundles lack this and the next)
+    held_out.safetensors what the labels of held-out pictures got, for prediction sets
 
 A bundle holds no code and no pickle. It may come from a stranger: names are fixed, sizes are limited, hashes are checked.
 """
@@ -26,15 +28,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide import __version__
+from fieldguide.embedding.certainty import Certainty
 from fieldguide.embedding.engine import Engine, save_network
 from fieldguide.embedding.graph import build_network
 from fieldguide.embedding.linear_head import LinearHead, softmax
+from fieldguide.embedding.novelty import Novelty
+from fieldguide.embedding.temperature import HIGHEST, LOWEST
 from fieldguide.errors import BundleError
 from fieldguide.models.operations import Network
 from fieldguide.records import Preprocessing
 from fieldguide.storage import read_json, sha256_file, write_json
 
 FILES = ("network.xml", "network.bin", "head.safetensors", "weights.safetensors", "probe.safetensors")
+OPTIONAL_FILES = ("novelty.safetensors", "held_out.safetensors")
 NUM_PROBE_PICTURES = 4
 MAX_DIFFERENCE = 1e-3  # of a probability, between the probe and what the network says now
 _MAX_FILE_BYTES = 2_000_000_000
@@ -49,7 +55,7 @@ class Bundle:
     preprocessing: Preprocessing
     network: Network
     head: LinearHead
-    temperature: float  # logits are divided by it
+    certainty: Certainty  # what divides the logits, what is too strange, what a set of classes needs
     precision: str  # the engine's, when the published figures were made: f32 or bf16
     recipe: str
     hashes: Mapping[str, str]
@@ -64,11 +70,16 @@ class Bundle:
         """Names the whole classifier."""
         import hashlib
 
-        return hashlib.sha256("".join(self.hashes[name] for name in FILES).encode()).hexdigest()[:16]
+        parts = [*self.hashes.values(), repr(self.certainty.temperature)]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+    def logits(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
+        """(num_images, embedding_size) -> (num_images, num_classes), divided by the temperature."""
+        return np.asarray(self.head.logits(embeddings) / self.certainty.temperature, np.float32)
 
     def probabilities(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
         """(num_images, embedding_size) -> (num_images, num_classes); rows sum to 1."""
-        return np.asarray(softmax(self.head.logits(embeddings) / self.temperature), np.float32)
+        return np.asarray(softmax(self.logits(embeddings)), np.float32)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """The network's weights for Keras, as `models.keras_operations.get_weights` names them."""
@@ -94,6 +105,7 @@ def write_bundle(
     preprocessing: Preprocessing,
     probe_pixels: NDArray[np.uint8],
     engine: Engine,
+    certainty: Certainty,
     recipe: str,
     extra: Mapping[str, Any],
 ) -> Bundle:
@@ -109,6 +121,7 @@ def write_bundle(
         preprocessing: what pictures go through before the network.
         probe_pixels: (4, height, width, 3) uint8, kept with the answers they must get.
         engine: the network at work, for the probe's answers.
+        certainty: what held-out pictures taught.
         recipe: its name.
         extra: further facts for the manifest (scores, data fingerprint, ...).
     """
@@ -120,9 +133,14 @@ def write_bundle(
         write_tensors(temporary / "head.safetensors", {"kernel": head.kernel, "bias": head.bias})
         write_tensors(temporary / "weights.safetensors", weights)
         embeddings = engine.embed(probe_pixels)
-        probabilities = np.asarray(softmax(head.logits(embeddings)), np.float32)
+        probabilities = np.asarray(softmax(head.logits(embeddings) / certainty.temperature), np.float32)
         write_tensors(temporary / "probe.safetensors", {"pixels": probe_pixels, "probabilities": probabilities})
-        hashes = {name: sha256_file(temporary / name) for name in FILES}
+        if certainty.novelty is not None:
+            write_tensors(temporary / "novelty.safetensors", certainty.novelty.tensors())
+        if certainty.of_labels is not None:
+            write_tensors(temporary / "held_out.safetensors", {"of_labels": certainty.of_labels})
+        written = [name for name in (*FILES, *OPTIONAL_FILES) if (temporary / name).is_file()]
+        hashes = {name: sha256_file(temporary / name) for name in written}
         write_json(
             temporary / "manifest.json",
             {
@@ -131,8 +149,8 @@ def write_bundle(
                 "class_names": list(class_names),
                 "preprocessing": preprocessing.to_json(),
                 "network": network.to_json(),
-                "temperature": 1.0,
-                "novelty": None,
+                "temperature": certainty.temperature,
+                "novelty": None if certainty.novelty is None else {"reject": certainty.novelty.reject},
                 "precision": engine.precision,
                 "hashes": hashes,
                 **extra,
@@ -179,7 +197,7 @@ def verify(bundle: Bundle) -> float:
     Raises:
         BundleError: if a file is damaged, or if the difference is above 1e-3 at the bundle's own precision.
     """
-    for name in FILES:
+    for name in bundle.hashes:
         _check_hash(bundle.directory, name, bundle.hashes)
     probe = read_tensors(bundle.directory / "probe.safetensors")
     with _damaged_as_bundle_error(bundle.directory / "probe.safetensors"):
@@ -220,12 +238,13 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
 def _read(directory: Path) -> Bundle:
     values = read_json(directory / "manifest.json")
     with _damaged_as_bundle_error(directory / "manifest.json"):
-        hashes = {name: str(values["hashes"][name]) for name in FILES}
+        optional = [name for name in OPTIONAL_FILES if name in values["hashes"]]
+        hashes = {name: str(values["hashes"][name]) for name in (*FILES, *optional)}
         class_names = tuple(str(name) for name in values["class_names"])
         preprocessing = Preprocessing.from_json(values["preprocessing"])
         network = Network.from_json(values["network"])
-        temperature, precision, recipe = float(values["temperature"]), str(values["precision"]), str(values["recipe"])
-    for name in ("network.xml", "network.bin", "head.safetensors"):
+        precision, recipe = str(values["precision"]), str(values["recipe"])
+    for name in ("network.xml", "network.bin", "head.safetensors", *optional):
         _check_hash(directory, name, hashes)
     head = read_tensors(directory / "head.safetensors")
     with _damaged_as_bundle_error(directory / "head.safetensors"):
@@ -238,11 +257,32 @@ def _read(directory: Path) -> Bundle:
         preprocessing=preprocessing,
         network=network,
         head=LinearHead(kernel, bias),
-        temperature=temperature,
+        certainty=_read_certainty(directory, values, hashes, embedding_size=kernel.shape[0], num_classes=len(class_names)),
         precision=precision,
         recipe=recipe,
         hashes=hashes,
     )
+
+
+def _read_certainty(
+    directory: Path, values: Mapping[str, Any], hashes: Mapping[str, str], *, embedding_size: int, num_classes: int
+) -> Certainty:
+    with _damaged_as_bundle_error(directory / "manifest.json"):
+        temperature = float(values["temperature"])
+        if not LOWEST <= temperature <= HIGHEST:
+            raise ValueError(f"the temperature is {temperature}; expected from {LOWEST} to {HIGHEST}")
+    novelty, of_labels = None, None
+    if "novelty.safetensors" in hashes:
+        with _damaged_as_bundle_error(directory / "novelty.safetensors"):
+            tensors = read_tensors(directory / "novelty.safetensors")
+            reject = float(values["novelty"]["reject"])
+            novelty = Novelty.from_tensors(tensors, reject=reject, embedding_size=embedding_size, num_classes=num_classes)
+    if "held_out.safetensors" in hashes:
+        with _damaged_as_bundle_error(directory / "held_out.safetensors"):
+            of_labels = read_tensors(directory / "held_out.safetensors")["of_labels"]
+            if of_labels.dtype != np.float32 or of_labels.ndim != 1 or not ((of_labels >= 0) & (of_labels <= 1)).all():
+                raise ValueError("of_labels should be float32 probabilities, one per held-out picture")
+    return Certainty(temperature, novelty, of_labels)
 
 
 def _check_hash(directory: Path, name: str, hashes: Mapping[str, str]) -> None:
@@ -277,7 +317,7 @@ def _unpack(path: Path) -> Path:
             if len(manifests) != 1:
                 raise BundleError(f"{path} holds {len(manifests)} bundles; expected one.")
             parent = PurePosixPath(manifests[0]).parent
-            for name in ("manifest.json", *FILES):
+            for name in ("manifest.json", *FILES, *OPTIONAL_FILES):
                 with contextlib.suppress(KeyError):  # a missing file is reported by name later
                     information = archive.getinfo(str(parent / name))
                     if information.file_size > _MAX_FILE_BYTES:

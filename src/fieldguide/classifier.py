@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from fieldguide.errors import DatasetError, DecodeError
 from fieldguide.records import Prediction
 
 Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+NONE_OF_THESE = "none of these"
 _BATCH_SIZE = 8
 _FEW = 8  # up to here starting several streams costs more than it saves
 
@@ -30,6 +32,13 @@ class Classifier:
     Args:
         bundle: the trained network and head.
         precision: of the engine: `auto` (bf16 where the processor has it), `f32` or `bf16`.
+        reject: share of pictures like the training pictures that may be answered "none of these"; that of the training when
+            None, and 0 names a class for every picture.
+        set_coverage: share of pictures whose `prediction_set` shall hold the right class; no sets when None.
+
+    Raises:
+        RecipeError: if a share is out of range.
+        BundleError: if the bundle is too old to know either.
 
     Example:
         >>> classifier = fieldguide.load("runs/dataset")  # doctest: +SKIP
@@ -37,8 +46,14 @@ class Classifier:
         'cat'
     """
 
-    def __init__(self, bundle: Bundle, *, precision: str = "auto") -> None:
+    def __init__(
+        self, bundle: Bundle, *, precision: str = "auto", reject: float | None = None, set_coverage: float | None = None
+    ) -> None:
         self.bundle = bundle
+        self.certainty = bundle.certainty if reject is None else bundle.certainty.with_reject(reject)
+        self.set_coverage = set_coverage
+        if set_coverage is not None:
+            self.certainty.sets(np.empty((0, len(bundle.class_names))), set_coverage)  # says now what is wrong with it
         self._precision = precision
         self._engines: dict[bool, Engine] = {}
 
@@ -109,7 +124,7 @@ class Classifier:
         from fieldguide.models.keras_operations import build_keras, set_weights
 
         model = build_keras(self.bundle.network, num_classes=len(self.class_names))
-        head, temperature = self.bundle.head, self.bundle.temperature
+        head, temperature = self.bundle.head, self.certainty.temperature
         scaled = {"head/kernel": head.kernel / temperature, "head/bias": head.bias / temperature}
         set_weights(model, {**self.bundle.weights(), **scaled})
         return model
@@ -161,29 +176,46 @@ class Classifier:
                 yield tags, np.stack(pixels) if pixels else empty
 
         for tags, embeddings in engine.embed_stream(batches()):
-            rows = iter(self.bundle.probabilities(embeddings) if len(embeddings) else ())
+            rows = self._predictions(embeddings)
             for path, error in tags:
-                yield _failed(path, error) if error is not None else self._prediction(path, next(rows))
+                yield _failed(path, error) if error is not None else dataclasses.replace(next(rows), path=path)
 
-    def _prediction(self, path: str | None, probabilities: NDArray[np.float32]) -> Prediction:
-        top = int(probabilities.argmax())
-        name = self.class_names[top]
-        return Prediction(
-            path=path,
-            class_name=name,
-            nearest_class=name,
-            probability=float(probabilities[top]),
-            probabilities={n: float(p) for n, p in zip(self.class_names, probabilities, strict=True)},
-        )
+    def _predictions(self, embeddings: NDArray[np.float32]) -> Iterator[Prediction]:
+        if not len(embeddings):
+            return
+        probabilities, novelty = self.bundle.probabilities(embeddings), self.certainty.novelty
+        scores = novelty.scores(embeddings) if novelty else np.full(len(embeddings), np.nan, np.float32)
+        are_strange = novelty.is_strange(scores) if novelty else np.zeros(len(embeddings), bool)
+        sets = None if self.set_coverage is None else self.certainty.sets(probabilities, self.set_coverage)
+        for i, row in enumerate(probabilities):
+            ranked = np.argsort(-row, kind="stable").tolist()
+            nearest = self.class_names[ranked[0]]
+            yield Prediction(
+                path=None,
+                class_name=None if are_strange[i] else nearest,
+                nearest_class=nearest,
+                probability=float(row[ranked[0]]),
+                probabilities={name: float(p) for name, p in zip(self.class_names, row, strict=True)},
+                novelty=float(scores[i]) if novelty else None,
+                none_of_these=bool(are_strange[i]),
+                prediction_set=None if sets is None else tuple(self.class_names[c] for c in ranked if sets[i, c]),
+            )
 
 
-def load(source: str | os.PathLike[str], *, precision: str = "auto") -> Classifier:
-    """Opens a trained classifier: a run folder, a bundle folder, or a zip of one.
+def load(
+    source: str | os.PathLike[str],
+    *,
+    precision: str = "auto",
+    reject: float | None = None,
+    set_coverage: float | None = None,
+) -> Classifier:
+    """Opens a trained classifier: a run folder, a bundle folder, or a zip of one. Other arguments as in `Classifier`.
 
     Raises:
         BundleError: if it is missing or damaged.
+        RecipeError: if a share is out of range.
     """
-    return Classifier(read_bundle(source), precision=precision)
+    return Classifier(read_bundle(source), precision=precision, reject=reject, set_coverage=set_coverage)
 
 
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
@@ -219,7 +251,7 @@ def copy_into_class_folder(prediction: Prediction, directory: Path) -> Path:
     """
     if prediction.path is None or prediction.nearest_class is None:
         raise DatasetError("Only a picture that came from a file and could be read can be copied.")
-    folder = directory / (prediction.class_name or "none of these")
+    folder = directory / (prediction.class_name or NONE_OF_THESE)
     source = Path(prediction.path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

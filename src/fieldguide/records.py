@@ -187,8 +187,9 @@ class Prediction(Record):
     nearest_class: str | None
     probability: float | None  # of nearest_class, in [0, 1]
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    novelty: float | None = None
+    novelty: float | None = None  # distance from the nearest class; above 1 it is more than pictures of these classes have
     none_of_these: bool = False
+    prediction_set: tuple[str, ...] | None = None  # classes it may well be, most probable first; None where not asked for
     error: str | None = None
 
 
@@ -243,4 +244,5 @@ class Run(Record):
     history: tuple[Mapping[str, Any], ...] = ()  # one row per epoch, or per strength of the regularisation path
     learning_curve: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    certainty: Mapping[str, Any] = field(default_factory=dict)  # what `workflow.certainty.facts` says
     interrupted: bool = False  # training was ended early by Ctrl-C; this is the best model until then

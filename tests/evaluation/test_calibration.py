@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fieldguide.errors import DatasetError
-from fieldguide.evaluation.calibration import answers_when_sure, coverage_curve, expected_calibration_error, reliability
-from fieldguide.evaluation.metrics import wilson_interval
+from fieldguide.evaluation.calibration import answers_when_sure, coverage_curve, reliability
+from fieldguide.evaluation.metrics import expected_calibration_error, summarize, wilson_interval
 from fieldguide.records import Evaluation
 
 
@@ -68,3 +70,15 @@ def test_where_nothing_is_answered_no_accuracy_is_claimed():
     val = evaluation_of([0.99, 0.6], [True, False])
     row = answers_when_sure(val, evaluation_of([0.7, 0.8], [True, True]))[0]
     assert row["num_images"] == 0 and row["accuracy"] is None and row["interval"] is None
+
+
+def test_the_summary_says_what_share_was_answered_and_how_well():
+    e = evaluation_of([0.9, 0.8, 0.8, 0.6], [True, True, False, True])
+    assert summarize(e)["answered"] is None
+    e = dataclasses.replace(e, novelties=np.array([0.5, 1.0, 1.2, 0.9], np.float32), reject=0.01)
+    assert summarize(e)["answered"] == {
+        "share": 0.75, "accuracy": 1.0, "interval": list(wilson_interval(3, 3)), "num_images": 3
+    }  # fmt: skip
+    assert summarize(e)["accuracy"] == 0.75 and summarize(e)["calibration_error"] == pytest.approx(0.275)
+    assert summarize(dataclasses.replace(e, reject=0.0))["answered"] is None
+    assert summarize(dataclasses.replace(e, novelties=np.full(4, 2.0)))["answered"]["accuracy"] is None

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from fieldguide.cli.options import Json, Precision, RunPath
-from fieldguide.cli.printing import print_json, say, score_line
+from fieldguide.cli.options import Json, Precision, Reject, RunPath
+from fieldguide.cli.printing import prediction_line, print_json, say, score_line
 
 
 def evaluate(
@@ -45,6 +45,11 @@ def predict(
     sort_into: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Copy each picture into DIR/CLASS; originals stay.")
     ] = None,
+    reject: Reject = None,
+    set_coverage: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Also name all classes a picture may well be, right for this share (0.95)."),
+    ] = None,
     precision: Precision = "auto",
 ) -> None:
     """Classify pictures with RUN. Exit status 1 if one could not be read, after all others are done."""
@@ -52,28 +57,31 @@ def predict(
 
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
-    classifier = load(run, precision=precision)
+    classifier = load(run, precision=precision, reject=reject, set_coverage=set_coverage)
     given = list(find_pictures(_paths(paths)))
     num_failed = 0
     if as_csv:
         from fieldguide.storage import csv_text
 
         fixed = ["path", "class_name", "nearest_class", "probability", "novelty", "none_of_these", "error"]
-        columns = [*fixed, *(f"probability: {name}" for name in classifier.class_names)]
+        sets = ["prediction_set"] if set_coverage is not None else []
+        columns = [*fixed, *sets, *(f"probability: {name}" for name in classifier.class_names)]
         print(csv_text([], columns), end="")
     for prediction in classifier.predict_many(given):
         num_failed += prediction.error is not None
         ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
         shown = dict(ranked[:top]) if top else dict(prediction.probabilities)
         if as_json:
-            print_json({**prediction.to_json(), "probabilities": shown})
+            values = {**prediction.to_json(), "probabilities": shown}
+            if set_coverage is None:
+                del values["prediction_set"]
+            print_json(values)
         elif as_csv:
             row = {**vars(prediction), **{f"probability: {name}": value for name, value in shown.items()}}
+            row["prediction_set"] = " | ".join(prediction.prediction_set or ())
             print(csv_text([row], columns).split("\n", 1)[1], end="")
-        elif prediction.error is not None:
-            print(f"{prediction.path}: error: {prediction.error}")
         else:
-            print(f"{prediction.path}: " + ", ".join(f"{n} {p:.1%}" for n, p in ranked[: top or 1]))
+            print(prediction_line(prediction, ranked[: top or 1]))
         if sort_into is not None and prediction.error is None:
             copy_into_class_folder(prediction, sort_into)
     if not given:

@@ -15,11 +15,12 @@ from fieldguide.cli.options import (
     Out,
     Precision,
     Recipe,
+    Reject,
     Seed,
     SixteenBitMax,
     Source,
 )
-from fieldguide.cli.printing import print_json, say, score_line
+from fieldguide.cli.printing import certainty_lines, print_json, say, score_line
 from fieldguide.recipes.registry import DEFAULT_RECIPE
 
 
@@ -32,6 +33,7 @@ def train(
     exclude_class: ExcludeClass = None,
     merge_subfolders: MergeSubfolders = False,
     sixteen_bit_max: SixteenBitMax = None,
+    reject: Reject = None,
     precision: Precision = "auto",
     as_json: Json = False,
 ) -> None:
@@ -48,15 +50,18 @@ def train(
         merge_subfolders=merge_subfolders,
         sixteen_bit_max=sixteen_bit_max,
         precision=precision,
+        reject=reject,
         say=say,
     )
     if as_json:
         values = run.to_json()
-        names = ("recipe", "class_names", "seconds", "data_fingerprint", "notes", "interrupted")
+        names = ("recipe", "class_names", "seconds", "data_fingerprint", "notes", "interrupted", "certainty")
         print_json({"run": run.directory, **{name: values[name] for name in names}, **values["scores"]})
     else:
         for part in ("train", "val", "test"):
             print(f"{part:>5}: {score_line(run.scores[part])}")
+        for line in certainty_lines(run.certainty, run.scores["test"]):
+            print(line)
         stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run.seconds.items() if name != "total")
         print(f"{run.seconds['total']:.1f} s ({stages})")
         print(f"report: {Path(run.directory, 'report.html')}")

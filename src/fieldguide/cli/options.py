@@ -28,6 +28,17 @@ SixteenBitMax = Annotated[
 
 Precision = Annotated[Literal["auto", "f32", "bf16"], typer.Option(help="Of the engine.")]
 
+Reject = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=0.5,
+        metavar="SHARE",
+        show_default="0.01 in training, then as trained",
+        help='Share of pictures like yours that may be answered "none of these"; 0: none is.',
+    ),
+]
+
 
 def _known_recipe(name: str) -> str:
     if name not in RECIPES:

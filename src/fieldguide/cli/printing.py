@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fieldguide.records import Prediction
 
 
 def say(line: str) -> None:
@@ -18,6 +21,35 @@ def print_json(values: Any) -> None:
     print(json.dumps(values, ensure_ascii=False))
 
 
+def prediction_line(prediction: Prediction, shown: Sequence[tuple[str, float]]) -> str:
+    """The answer for one picture: the class or classes to show with their probabilities, or that it is none of them."""
+    if prediction.error is not None:
+        return f"{prediction.path}: error: {prediction.error}"
+    ranked = ", ".join(f"{name} {probability:.1%}" for name, probability in shown)
+    if prediction.none_of_these:
+        ranked = f"none of these (nearest: {prediction.nearest_class})" + (f": {ranked}" if len(shown) > 1 else "")
+    members = "" if prediction.prediction_set is None else f"; may be: {', '.join(prediction.prediction_set)}"
+    return f"{prediction.path}: {ranked}{members}"
+
+
+def certainty_lines(certainty: Mapping[str, Any], test: Mapping[str, Any] | None) -> Iterator[str]:
+    """What a run says of how far its answers can be trusted."""
+    if not certainty:
+        return
+    answered = test["answered"] if test else None
+    if certainty["reject"]:
+        asked = f"{certainty['reject']:.3g}"
+        line = f"none of these: threshold for turning away {float(asked):.2%} of pictures like yours"
+        if not certainty["is_share_known"]:
+            line += f"; the real share is unknown, for only {certainty['num_held_out']:,} pictures could be held out"
+        elif answered:
+            line += f"; of the test pictures {1 - answered['share']:.2%} were"
+        yield line
+    near = certainty["near_strangers"]
+    if near:
+        yield f"strangers that resemble your classes are caught {near['caught']:.0%} of the time (each class left out in turn)"
+
+
 def score_line(score: Mapping[str, Any] | None) -> str:
     """One part's accuracy with its interval and its number of pictures."""
     if score is None:
@@ -28,6 +60,10 @@ def score_line(score: Mapping[str, Any] | None) -> str:
     text += f", {score['method']})"
     if without:
         text += f"; {without['accuracy']:.2%} without {score['num_leaked']} copies of training pictures"
+    answered = score.get("answered")
+    if answered and answered["num_images"] < score["num_images"]:
+        text += f"; {answered['share']:.2%} answered"
+        text += "" if answered["accuracy"] is None else f", {answered['accuracy']:.2%} of them right"
     if (score.get("times_scored") or 0) > 1:
         text += f"; scored {score['times_scored']} times on this machine"
     return text

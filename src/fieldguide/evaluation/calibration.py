@@ -11,56 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.errors import DatasetError
-from fieldguide.evaluation.metrics import wilson_interval
+from fieldguide.evaluation.metrics import NUM_BINS, confidence_bins, wilson_interval
 from fieldguide.records import Evaluation
 
-NUM_BINS = 15
 TARGET_ACCURACIES = (0.95, 0.98, 0.99, 0.995, 0.999)
-
-
-def expected_calibration_error(probabilities: NDArray[Any], labels: NDArray[np.int64], num_bins: int = NUM_BINS) -> float:
-    """Mean gap between confidence and accuracy over equal-width confidence bins, weighted by the pictures in each.
-
-    Args:
-        probabilities: (num_images, num_classes); each row sums to 1.
-        labels: (num_images,); positions in class_names.
-        num_bins: bins over (0, 1]. The result depends on it, so reports print it too.
-
-    Returns:
-        float in [0, 1]; 0 means that confidence equals accuracy in every bin. Chance alone makes it larger than 0: the fewer
-        pictures, the larger.
-
-    Raises:
-        DatasetError: if the two disagree on num_images, or hold no picture.
-
-    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2.
-
-    >>> expected_calibration_error(np.array([[0.75, 0.25], [0.625, 0.375]]), np.array([0, 1]))
-    0.4375
-    """
-    rows = reliability(probabilities, labels, num_bins)
-    gaps = sum(row["num_images"] * abs(row["confidence"] - row["accuracy"]) for row in rows)
-    return float(gaps / len(labels))
 
 
 def reliability(probabilities: NDArray[Any], labels: NDArray[np.int64], num_bins: int = NUM_BINS) -> tuple[dict[str, Any], ...]:
     """What a reliability diagram shows: one dict per bin of confidence that holds a picture, lowest first.
 
-    Args and errors as in `expected_calibration_error`.
+    Args and errors as in `metrics.expected_calibration_error`.
 
     Returns:
         dicts of low, high (the bin, low < confidence <= high), num_images, confidence (mean), accuracy, interval
         ([low, high], 95 %, of the accuracy).
     """
-    if len(probabilities) != len(labels) or not len(labels):
-        raise DatasetError(
-            f"Calibration needs one row of probabilities per label, and one at least; received {len(probabilities)} rows "
-            f"and {len(labels)} labels."
-        )
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    correct = probabilities.argmax(axis=1) == labels
-    bins = np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
+    bins, confidence, correct = confidence_bins(probabilities, labels, num_bins)
     rows = []
     for number in np.unique(bins).tolist():
         mine = bins == number

@@ -16,6 +16,7 @@ from fieldguide.records import Evaluation, Skipped
 from fieldguide.storage import read_json, write_json
 
 NUM_CHECKED = 64
+_MAX_NOVELTY_DIFFERENCE = 1e-2  # the border lies at 1
 
 
 def evaluate_embeddings(
@@ -28,10 +29,12 @@ def evaluate_embeddings(
     method: str,
     leaked: Sequence[int] = (),
     times_scored: int | None = None,
+    digests: Sequence[str] = (),
 ) -> Evaluation | None:
-    """The bundle's own head and temperature applied to embeddings of its own network; None where there is no picture."""
+    """The bundle's own head, temperature and novelty on embeddings of its own network; None where there is no picture."""
     if not len(labels):
         return None
+    novelty = bundle.certainty.novelty
     return Evaluation(
         part=part,
         class_names=bundle.class_names,
@@ -40,7 +43,10 @@ def evaluate_embeddings(
         paths=tuple(paths),
         method=method,
         leaked=tuple(leaked),
+        novelties=novelty.scores(embeddings) if novelty else None,
+        reject=novelty.reject if novelty else 0.0,
         times_scored=times_scored,
+        digests=tuple(digests),
     )
 
 
@@ -62,12 +68,15 @@ def evaluate_pictures(
     if not usable:
         raise DatasetError(f"None of the {len(paths)} files in {root} can be read as a picture.")
     rows = [[predictions[i].probabilities[name] for name in classifier.class_names] for i in usable]
+    novelty = classifier.certainty.novelty
     evaluation = Evaluation(
         part=part,
         class_names=classifier.class_names,
         labels=labels[usable],
         probabilities=np.array(rows, np.float32),
         paths=tuple(paths[i] for i in usable),
+        novelties=np.array([predictions[i].novelty for i in usable], np.float32) if novelty else None,
+        reject=novelty.reject if novelty else 0.0,
     )
     return evaluation, skipped
 
@@ -85,10 +94,13 @@ def check_from_file(classifier: Classifier, root: Path, evaluation: Evaluation) 
     for i, prediction in zip(chosen, predictions, strict=True):
         answer = [prediction.probabilities.get(name, np.nan) for name in classifier.class_names]
         difference = float(np.abs(np.array(answer) - evaluation.probabilities[i]).max())
-        if not difference <= MAX_DIFFERENCE:  # true for NaN as well
+        stranger = 0.0
+        if evaluation.novelties is not None:
+            stranger = abs((np.nan if prediction.novelty is None else prediction.novelty) - float(evaluation.novelties[i]))
+        if not (difference <= MAX_DIFFERENCE and stranger <= _MAX_NOVELTY_DIFFERENCE):  # true for NaN as well
             raise EngineError(
-                f"{evaluation.paths[i]!r} gets other probabilities from file than in the evaluation "
-                f"(difference {difference:.4f}, at most {MAX_DIFFERENCE} is allowed"
+                f"{evaluation.paths[i]!r} gets another answer from file than in the evaluation "
+                f"(probability off by {difference:.4f}, at most {MAX_DIFFERENCE} is allowed; novelty by {stranger:.4f}"
                 + (f"; {prediction.error}" if prediction.error else "")
                 + ").\nhint: was the file changed during the run? Train again; if it happens again, delete the cache."
             )
@@ -97,11 +109,14 @@ def check_from_file(classifier: Classifier, root: Path, evaluation: Evaluation) 
 
 
 def write_evaluation(directory: Path, evaluation: Evaluation, summary: Mapping[str, Any]) -> None:
-    """Writes `PART.json` (paths, labels, figures) and `PART.safetensors` (probabilities)."""
+    """Writes `PART.json` (paths, labels, figures) and `PART.safetensors` (probabilities, novelties)."""
     values = evaluation.to_json()
     for name in ("probabilities", "novelties"):
         del values[name]
-    write_tensors(directory / f"{evaluation.part}.safetensors", {"probabilities": evaluation.probabilities})
+    arrays = {"probabilities": evaluation.probabilities}
+    if evaluation.novelties is not None:
+        arrays["novelties"] = evaluation.novelties
+    write_tensors(directory / f"{evaluation.part}.safetensors", arrays)
     write_json(directory / f"{evaluation.part}.json", {**values, "summary": dict(summary)})
 
 
@@ -110,13 +125,17 @@ def read_evaluation(directory: Path, part: str) -> Evaluation | None:
     if not (directory / f"{part}.json").is_file():
         return None
     values = read_json(directory / f"{part}.json")
+    arrays = read_tensors(directory / f"{part}.safetensors")
     return Evaluation(
         part=part,
         class_names=tuple(values["class_names"]),
         labels=np.array(values["labels"], dtype=np.int64),
-        probabilities=read_tensors(directory / f"{part}.safetensors")["probabilities"],
+        probabilities=arrays["probabilities"],
         paths=tuple(values["paths"]),
         method=values["method"],
         leaked=tuple(values["leaked"]),
+        novelties=arrays.get("novelties"),
+        reject=values.get("reject", 0.0),
         times_scored=values["times_scored"],
+        digests=tuple(values.get("digests", ())),
     )

@@ -19,6 +19,7 @@ from fieldguide.errors import DatasetError
 from fieldguide.records import Evaluation
 
 _SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)  # float32 cannot tell 1 from 1 minus less than this
+NUM_BINS = 15  # of confidence
 _AVERAGED = ("precision", "recall", "f1")
 
 
@@ -141,14 +142,58 @@ def losses(evaluation: Evaluation) -> NDArray[np.float64]:
     return np.asarray(-np.log(np.clip(of_label, _SMALLEST_PROBABILITY, 1.0)))
 
 
+def expected_calibration_error(probabilities: NDArray[Any], labels: NDArray[np.int64], num_bins: int = NUM_BINS) -> float:
+    """Mean gap between confidence and accuracy over equal-width confidence bins, weighted by the pictures in each.
+
+    Args:
+        probabilities: (num_images, num_classes); each row sums to 1.
+        labels: (num_images,); positions in class_names.
+        num_bins: bins over (0, 1]. The result depends on it, so reports print it too.
+
+    Returns:
+        float in [0, 1]; 0 means that confidence equals accuracy in every bin. Chance alone makes it larger than 0: the fewer
+        pictures, the larger.
+
+    Raises:
+        DatasetError: if the two disagree on num_images, or hold no picture.
+
+    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2.
+
+    >>> expected_calibration_error(np.array([[0.75, 0.25], [0.625, 0.375]]), np.array([0, 1]))
+    0.4375
+    """
+    bins, confidence, correct = confidence_bins(probabilities, labels, num_bins)
+    # Of each bin: count * |mean confidence - mean correct| = |sum of differences|.
+    return float(np.abs(np.bincount(bins, confidence - correct)).sum() / len(labels))
+
+
+def confidence_bins(
+    probabilities: NDArray[Any], labels: NDArray[np.int64], num_bins: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """For each picture: its bin of confidence (0 .. num_bins - 1), the confidence, and whether the top class is right.
+
+    Args and errors as in `expected_calibration_error`.
+    """
+    if len(probabilities) != len(labels) or not len(labels):
+        raise DatasetError(
+            f"Calibration needs one row of probabilities per label, and one at least; received {len(probabilities)} rows "
+            f"and {len(labels)} labels."
+        )
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    bins = np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
+    return bins, confidence, np.asarray(probabilities.argmax(axis=1) == labels)
+
+
 def summarize(evaluation: Evaluation) -> dict[str, Any]:
     """The figures of one part as JSON-ready values.
 
     Returns:
         accuracy, interval ([low, high], 95 %), num_images, method, log_loss, roc_auc (or None), top_k ({"3": ...,
         "5": ...} as far as there are more classes than that), macro and weighted ({precision, recall, f1}),
-        without_leaks ({accuracy, interval, num_images} without the pictures whose copy is in the training part; None
-        where there is none, or nothing else), num_leaked, times_scored.
+        calibration_error (expected, over 15 bins of confidence), answered (None where no picture may be turned away; else
+        share, and accuracy, interval and num_images among those that were not turned away: the accuracy above counts every
+        picture), without_leaks ({accuracy, interval, num_images} without the pictures whose copy is in the training part;
+        None where there is none, or nothing else), num_leaked, times_scored.
 
     Raises:
         DatasetError: if there is no picture.
@@ -162,6 +207,8 @@ def summarize(evaluation: Evaluation) -> dict[str, Any]:
         "roc_auc": _mean_auc(rows),
         "top_k": {str(k): top_k_accuracy(evaluation, k) for k in (3, 5) if len(evaluation.class_names) > k},
         **_averages(rows),
+        "calibration_error": expected_calibration_error(evaluation.probabilities, evaluation.labels),
+        "answered": _answered(evaluation),
         "without_leaks": _score_without_leaks(evaluation),
         "num_leaked": len(evaluation.leaked),
         "times_scored": evaluation.times_scored,
@@ -177,6 +224,15 @@ def _score(correct: NDArray[np.bool_]) -> dict[str, Any]:
     num_correct, num_images = int(correct.sum()), len(correct)
     interval = list(wilson_interval(num_correct, num_images))
     return {"accuracy": num_correct / num_images, "interval": interval, "num_images": num_images}
+
+
+def _answered(evaluation: Evaluation) -> dict[str, Any] | None:
+    if evaluation.novelties is None or not evaluation.reject:
+        return None
+    is_answered = ~evaluation.turned_away
+    share = float(is_answered.mean())
+    nothing = {"accuracy": None, "interval": None, "num_images": 0}
+    return {"share": share, **(_score(evaluation.correct[is_answered]) if share else nothing)}
 
 
 def _score_without_leaks(evaluation: Evaluation) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ class OutOfFold:
 
     positions: NDArray[np.int64]  # of the pictures, in the order they were given to `fit`
     probabilities: NDArray[np.float32]  # (len(positions), num_classes)
-    num_folds: int
+    folds: NDArray[np.int64]  # (len(positions),); the fold that held each picture out
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,7 +127,7 @@ class Transfer(Record):
             head_bias=head.bias,
             history=_history(found),
             learning_curve=_learning_curve(x, y, folds, found, num_classes, seed),
-            out_of_fold=OutOfFold(sample, found.out_of_fold, num_folds),
+            out_of_fold=OutOfFold(sample, found.out_of_fold, folds),
             notes=tuple(notes),
         )
 

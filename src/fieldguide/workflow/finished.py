@@ -49,16 +49,19 @@ def predict(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     precision: str = "auto",
+    reject: float | None = None,
+    set_coverage: float | None = None,
 ) -> Iterator[Prediction]:
     """Classifies files, folders and glob patterns with a run, a bundle or a zip of one; answers come in order.
 
-    A file that cannot be read gives a prediction whose `error` says why.
+    A file that cannot be read gives a prediction whose `error` says why. Other arguments as in `Classifier`.
 
     Raises:
         BundleError: if the run is missing, unfinished or damaged.
+        RecipeError: if a share is out of range.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
-    classifier = load(run, precision=precision)
+    classifier = load(run, precision=precision, reject=reject, set_coverage=set_coverage)
     return classifier.predict_many(list(find_pictures(given)))
 
 

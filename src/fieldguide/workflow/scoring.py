@@ -15,12 +15,13 @@ from fieldguide.data.scan import Scan, take
 from fieldguide.evaluation.evaluate import evaluate_embeddings
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.records import Evaluation, Split
+from fieldguide.workflow.certainty import HeldOut
 
 _MAX_SUSPECTS = 50
 
 
 def evaluate_parts(
-    bundle: Bundle, scanned: Scan, split: Split, fitted: Fitted, embeddings: NDArray[Any], cache: Cache
+    bundle: Bundle, scanned: Scan, split: Split, held_out: HeldOut, embeddings: NDArray[Any], cache: Cache
 ) -> dict[str, Evaluation | None]:
     """An evaluation for train, val and test; None for a part without pictures.
 
@@ -28,27 +29,30 @@ def evaluate_parts(
         bundle: as it was read back from disk.
         scanned: the pictures, for copies between the parts.
         split: its `train` is what the recipe was fitted on, its `val` what was held out of that.
-        fitted: where nothing was held out, its out-of-fold predictions are the validation.
+        held_out: its answers are the validation, unless the user gave a validation part.
         embeddings: (num_images, embedding_size), by the bundle's own network.
         cache: counts how often a test part is scored on this machine.
     """
     labels, paths = split.labels, split.paths
 
     def answers(part: str, positions: NDArray[np.int64], method: str, **more: Any) -> Evaluation | None:
-        names = [paths[i] for i in positions]
+        names, digests = [paths[i] for i in positions], [scanned.digests[i].hex()[:16] for i in positions]
         rows = take(embeddings, positions)
-        return evaluate_embeddings(bundle, rows, labels[positions], names, part=part, method=method, **more)
+        return evaluate_embeddings(bundle, rows, labels[positions], names, part=part, method=method, digests=digests, **more)
 
     result = {"train": answers("train", split.train, "fitted on"), "val": answers("val", split.val, "held out")}
-    if fitted.out_of_fold is not None and not split.val_is_given:
-        positions = split.train[fitted.out_of_fold.positions]
+    if not len(split.val):
+        positions = held_out.positions
         result["val"] = Evaluation(
             part="val",
             class_names=bundle.class_names,
             labels=labels[positions],
-            probabilities=fitted.out_of_fold.probabilities,
+            probabilities=held_out.probabilities,
             paths=tuple(paths[i] for i in positions),
             method="out-of-fold",
+            novelties=held_out.novelties,
+            reject=held_out.facts["reject"],
+            digests=tuple(scanned.digests[i].hex()[:16] for i in positions),
         )
     times_scored = None
     if len(split.test):

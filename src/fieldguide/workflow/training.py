@@ -21,6 +21,7 @@ from fieldguide.data.scan import Scan, keep_pixels, take, thumbnails
 from fieldguide.data.split import split_images
 from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.linear_head import LinearHead
+from fieldguide.embedding.novelty import DEFAULT_REJECT, check_reject
 from fieldguide.errors import DatasetError
 from fieldguide.evaluation.evaluate import check_from_file, write_evaluation
 from fieldguide.evaluation.metrics import summarize
@@ -29,6 +30,7 @@ from fieldguide.recipes.registry import DEFAULT_RECIPE, recipe_of
 from fieldguide.records import Audit, Evaluation, ImageIndex, Preprocessing, Run, Split
 from fieldguide.reporting.report import shown_paths, write_report
 from fieldguide.storage import csv_text, free_name, write_json, write_text
+from fieldguide.workflow.certainty import learn_from_held_out
 from fieldguide.workflow.provenance import Stages, command, environment, fingerprint
 from fieldguide.workflow.scanning import embedding_consumer, scan_with_progress
 from fieldguide.workflow.scoring import evaluate_parts, suspects
@@ -47,6 +49,7 @@ def train(
     merge_subfolders: bool = False,
     sixteen_bit_max: int | None = None,
     precision: str = "auto",
+    reject: float | None = None,
     progress: bool = True,
     say: Say = lambda line: None,
 ) -> Run:
@@ -62,6 +65,8 @@ def train(
         merge_subfolders: subfolders belong to the class above them, even where their names repeat.
         sixteen_bit_max: the value of white in 16-bit grey pictures; 65535 when None.
         precision: of the engine: `auto`, `f32` or `bf16`.
+        reject: share of pictures like the training pictures that may be answered "none of these"; 0.01 when None, and 0
+            names a class for every picture.
         progress: whether to show how far it is: a bar in a terminal or a notebook, a line now and then in a log.
         say: called with a line at each stage.
 
@@ -70,6 +75,8 @@ def train(
         RecipeError: if a setting is out of range.
     """
     recipe = recipe_of(recipe)
+    reject = DEFAULT_REJECT if reject is None else reject
+    check_reject(reject)
     stages = Stages()
     preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=sixteen_bit_max)
     with stages.time("index"):
@@ -102,11 +109,14 @@ def train(
             used = _used(split, recipe)
             fitted = recipe.fit(_training_data(scanned, used, seed, progress))
         digest = fingerprint(scanned)
-        with stages.time("bundle"):
-            network_path = frozen
+        with stages.time("certainty"):
+            network_path, embeddings = frozen, scanned.values
             if network_path is None:
                 network_path = build_files(fitted.network, fitted.weights, directory / ".network")
                 engine = Engine(network_path, precision=precision)
+                embeddings = engine.embed(scanned.values)
+            held_out = learn_from_held_out(fitted, used, embeddings, reject=reject)
+        with stages.time("bundle"):
             bundle = write_bundle(
                 directory / "bundle",
                 network=fitted.network,
@@ -117,13 +127,13 @@ def train(
                 preprocessing=preprocessing,
                 probe_pixels=_probe_pixels(scanned, split, root, preprocessing),
                 engine=engine,
+                certainty=held_out.certainty,
                 recipe=recipe.name,
                 extra={"data_fingerprint": digest, "seed": seed},
             )
             shutil.rmtree(directory / ".network", ignore_errors=True)
         with stages.time("evaluate"):
-            embeddings = scanned.values if frozen is not None else engine.embed(scanned.values)
-            evaluations = evaluate_parts(bundle, scanned, used, fitted, embeddings, cache)
+            evaluations = evaluate_parts(bundle, scanned, used, held_out, embeddings, cache)
             checked = evaluations["test"] or evaluations["val"] or evaluations["train"]
             if checked is not None and checked.method != "out-of-fold":
                 check_from_file(Classifier(bundle, precision=engine.precision), root, checked)
@@ -154,6 +164,7 @@ def train(
                 history=fitted.history,
                 learning_curve=fitted.learning_curve,
                 notes=(*fitted.notes, *_notes(index, evaluations)),
+                certainty=held_out.facts,
                 interrupted=fitted.interrupted,
             )
             _write_history(directory, run)
