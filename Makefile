@@ -6,14 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo check test test-slow bench clean
+.PHONY: setup demo check test test-slow docs bench clean
 
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "fieldguide needs Python 3.11, 3.12 or 3.13 (Keras 3.15 and Pillow 13 do); found $$(python3 --version 2>&1). Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; fi
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heic,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[heic,dev,docs]'
 	@touch $@
 
 demo: setup
@@ -32,8 +32,12 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
+docs: setup
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+	$(BIN)/python docs/check_links.py build/docs
+
 bench: setup  # make bench DATA=path/to/cats_dogs
 	for what in transfer classic predict scan; do $(BIN)/python benchmarks/main_job.py $$what $(DATA) || exit 1; done
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo runs
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo runs

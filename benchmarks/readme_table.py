@@ -1,0 +1,86 @@
+"""Writes the table of measured results in README.md from results/main-job.csv.
+
+    python benchmarks/readme_table.py
+
+A cell is the median of the newest commit's runs on a machine. A test says when the README is behind the results.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+from fieldguide.evaluation.metrics import wilson_interval
+
+ROOT = Path(__file__).parents[1]
+START, END = "<!-- measured: benchmarks/readme_table.py -->\n", "<!-- /measured -->"
+
+# What main_job.py calls a measurement -> what the README says, and the command that was timed.
+TITLES = {
+    "transfer, empty cache": ("`transfer`, from process start to finished report", "fieldguide train {dataset}"),
+    "transfer, cached embeddings": ("the same again, embeddings cached", "fieldguide train {dataset}"),
+    "classic": ("`classic`, from scratch", "fieldguide train {dataset} --recipe classic"),
+    "predict one picture, cold process": (
+        "predict one picture, from process start",
+        "fieldguide predict runs/{dataset} PICTURE",
+    ),
+    "predict the test part": ("predict 2,000 pictures", "fieldguide predict runs/{dataset} {dataset}/test_set"),
+    "index + scan + audit": ("audit 60,000 small files", "fieldguide audit {dataset}"),
+}
+
+Row = dict[str, str]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The table, in Markdown."""
+    machines = list(dict.fromkeys(row["machine"] for row in reversed(rows)))
+    lines = [f"| what | test accuracy | {' | '.join(machines)} |", f"|---|---|{'---|' * len(machines)}"]
+    for what, (title, command) in TITLES.items():
+        for dataset in dict.fromkeys(row["dataset"] for row in rows if row["what"] == what):
+            mine = [row for row in rows if (row["what"], row["dataset"]) == (what, dataset)]
+            cells = [_cost(_newest(row for row in mine if row["machine"] == machine)) for machine in machines]
+            accuracy = _accuracy(_newest(row for row in mine if row["machine"] == mine[-1]["machine"]))
+            name = f"{title}<br>`{command.format(dataset=dataset)}`"
+            lines.append(f"| {name} | {accuracy} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def updated(readme: str, rows: Sequence[Row]) -> str:
+    """The README with the table of these rows."""
+    before, rest = readme.split(START)
+    return before + START + table(rows) + END + rest.split(END)[1]
+
+
+def read_rows() -> list[Row]:
+    """The rows of main-job.csv, oldest first."""
+    with (ROOT / "benchmarks" / "results" / "main-job.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _newest(rows: Iterable[Row]) -> list[Row]:
+    rows = list(rows)
+    return [row for row in rows if row["commit"] == rows[-1]["commit"]]
+
+
+def _accuracy(rows: Sequence[Row]) -> str:
+    if not rows[0]["test_accuracy"]:
+        return ""
+    accuracy, count = median(float(row["test_accuracy"]) for row in rows), int(rows[0]["num_test"])
+    low, high = wilson_interval(round(accuracy * count), count)
+    return f"**{accuracy:.2%}** ({low:.2%} to {high:.2%}, n = {count:,})"
+
+
+def _cost(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "not measured"
+    seconds = median(float(row["seconds"]) for row in rows)
+    time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    runs = f"{len(rows)} runs" if len(rows) > 1 else "1 run"
+    return f"{time}, {median(float(row['peak_mb']) for row in rows) / 1000:.2f} GB ({runs})"
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(updated(path.read_text(encoding="utf-8"), read_rows()), encoding="utf-8")

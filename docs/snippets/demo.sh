@@ -1,0 +1,1 @@
+fieldguide demo

@@ -1,0 +1,1 @@
+fieldguide audit demo/digits

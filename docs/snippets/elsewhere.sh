@@ -1,0 +1,1 @@
+fieldguide evaluate runs/dataset --data elsewhere/

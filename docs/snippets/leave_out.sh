@@ -1,0 +1,1 @@
+fieldguide train dataset/ --exclude-class foxes

@@ -1,0 +1,1 @@
+fieldguide train by-camera/ --merge-subfolders

@@ -1,0 +1,3 @@
+fieldguide audit dataset/
+fieldguide train dataset/
+fieldguide predict runs/dataset photo.jpg photos/

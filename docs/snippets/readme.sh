@@ -1,0 +1,5 @@
+fieldguide audit dataset/
+fieldguide train dataset/
+fieldguide predict runs/dataset photo.jpg photos/
+fieldguide evaluate runs/dataset --data elsewhere/
+fieldguide train dataset/ --recipe classic

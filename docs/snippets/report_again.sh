@@ -1,0 +1,1 @@
+fieldguide report runs/dataset

@@ -1,0 +1,1 @@
+fieldguide train dataset/ --sixteen-bit-max 4095

@@ -1,0 +1,1 @@
+fieldguide predict runs/dataset photos/ --sort-into sorted/

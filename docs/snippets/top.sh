@@ -1,0 +1,1 @@
+fieldguide predict runs/dataset photo.jpg --top 3

@@ -1,0 +1,52 @@
+"""The README tells what was measured and what is tested."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from fieldguide.evaluation.metrics import wilson_interval
+from tests.docs.test_snippets import ROOT, SNIPPETS, load_file
+
+measured = load_file(ROOT / "benchmarks" / "readme_table.py")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_results_is_that_of_the_recorded_rows():
+    """If it is not: python benchmarks/readme_table.py."""
+    assert measured.updated(README, measured.read_rows()) == README
+
+
+def test_a_cell_is_the_median_of_the_newest_commits_runs():
+    def row(machine, commit, seconds, accuracy):
+        return {
+            "what": "classic",
+            "dataset": "d",
+            "machine": machine,
+            "commit": commit,
+            "seconds": str(seconds),
+            "peak_mb": "1500",
+            "test_accuracy": str(accuracy),
+            "num_test": "1000",
+        }
+
+    rows = [
+        row("old", "a", 300, 0.5),
+        row("new", "b", 1, 0.1),
+        *(row("new", "c", seconds, accuracy) for seconds, accuracy in ((250, 0.8), (190, 0.9), (220, 0.7))),
+    ]
+    *_, line, end = measured.table(rows).split("\n")
+    low, high = wilson_interval(800, 1000)
+    assert median((250, 190, 220)) == 220 and end == ""
+    assert line.split(" | ")[1:] == [
+        f"**80.00%** ({low:.2%} to {high:.2%}, n = 1,000)",
+        "3 min 40 s, 1.50 GB (3 runs)",
+        "5 min 0 s, 1.50 GB (1 run) |",
+    ]
+
+
+def test_the_commands_and_the_code_of_the_readme_are_tested_snippets():
+    shown = [
+        line.removeprefix("    ").split("  #")[0].rstrip() for line in README.splitlines() if line.startswith("    fieldguide")
+    ]
+    assert shown == (SNIPPETS / "readme.sh").read_text(encoding="utf-8").splitlines()
+    assert README.split("```python\n")[1].split("```")[0] == (SNIPPETS / "readme.py").read_text(encoding="utf-8")
