@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+import fieldguide
+from fieldguide.cli import main
 
 HUES = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 
@@ -24,6 +28,13 @@ def as_bytes(image: Image.Image, format_name: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format_name, **options)
     return buffer.getvalue()
+
+
+def cli(*arguments: str) -> int:
+    """Runs the command line in this process; returns its exit status."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    return int(caught.value.code or 0)
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +72,32 @@ def tiny_folder(make_folder: Callable[..., Path]) -> Path:
     """Three colors, 20 training and 6 test pictures each."""
     counts = {f"training_set/{hue}": 20 for hue in HUES} | {f"test_set/{hue}": 6 for hue in HUES}
     return make_folder(counts)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three colors; a damaged file, a copy and a leak planted. Shared: never written to by a test."""
+    root = tmp_path_factory.mktemp("photos") / "colors"
+    seed = 0
+    for part, count in (("training_set", 20), ("test_set", 8)):
+        for hue, color in HUES.items():
+            (root / part / hue).mkdir(parents=True)
+            for number in range(count):
+                noisy_picture(color, seed).save(root / part / hue / f"{number:03d}.jpg")
+                seed += 1
+    red = root / "training_set" / "red"
+    shutil.copyfile(red / "000.jpg", red / "copy of 000.jpg")
+    shutil.copyfile(red / "001.jpg", root / "test_set" / "red" / "leaked.jpg")
+    (red / "damaged.jpg").write_bytes((red / "002.jpg").read_bytes()[:300])
+    return root
+
+
+@pytest.fixture(scope="session")
+def run_folder(photos: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished `transfer` run on `photos`. Shared: never written to by a test."""
+    out = tmp_path_factory.mktemp("runs") / "colors"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIELDGUIDE_CACHE", str(shared_cache))
+        run = fieldguide.train(photos, out=out, progress=False)
+    assert run.scores["test"]["accuracy"] == 1.0
+    return out

@@ -9,54 +9,20 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import fieldguide
-from fieldguide.cli import main
 from fieldguide.errors import BundleError, DatasetError, RecipeError
-from tests.conftest import HUES, noisy_picture
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three colors; a damaged file, a copy and a leak planted."""
-    root = tmp_path_factory.mktemp("photos") / "colors"
-    seed = 0
-    for part, count in (("training_set", 20), ("test_set", 8)):
-        for hue, color in HUES.items():
-            (root / part / hue).mkdir(parents=True)
-            for number in range(count):
-                noisy_picture(color, seed).save(root / part / hue / f"{number:03d}.jpg")
-                seed += 1
-    red = root / "training_set" / "red"
-    shutil.copyfile(red / "000.jpg", red / "copy of 000.jpg")
-    shutil.copyfile(red / "001.jpg", root / "test_set" / "red" / "leaked.jpg")
-    (red / "damaged.jpg").write_bytes((red / "002.jpg").read_bytes()[:300])
-    return root
-
-
-@pytest.fixture(scope="module")
-def run_folder(photos: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "colors"
-    before = os.environ.get("FIELDGUIDE_CACHE")
-    os.environ["FIELDGUIDE_CACHE"] = str(shared_cache)
-    try:
-        run = fieldguide.train(photos, out=out, progress=False)
-    finally:
-        os.environ.pop("FIELDGUIDE_CACHE") if before is None else os.environ.update(FIELDGUIDE_CACHE=before)
-    assert run.scores["test"]["accuracy"] == 1.0
-    return out
-
-
-def cli(*arguments: str) -> int:
-    """Runs the command line in this process; returns its exit status."""
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    return int(caught.value.code or 0)
+from fieldguide.recipes.fitted import Fitted
+from fieldguide.recipes.recipe import TrainingData
+from fieldguide.records import Record
+from tests.conftest import HUES, cli, noisy_picture
 
 
 def test_a_run_folder_holds_its_records(run_folder):
@@ -282,3 +248,57 @@ def test_transfer_gives_a_plain_keras_model(run_folder):
     pixels = np.stack([np.asarray(noisy_picture(color, 5, (224, 224))) for color in HUES.values()])
     expected = classifier.bundle.logits(classifier.engine().embed(pixels))
     assert np.abs(model(pixels, training=False).numpy() - expected).max() < 1e-3
+
+
+def test_many_pictures_are_learned_from_a_half_precision_file(photos, run_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("fieldguide.workflow.scanning.HALF_PRECISION_FROM", 50)
+    monkeypatch.setattr("fieldguide.data.scan._MEMORY_LIMIT_BYTES", 10_000)
+    seen: list[TrainingData] = []
+    fit = fieldguide.Transfer.fit
+    monkeypatch.setattr(fieldguide.Transfer, "fit", lambda recipe, data: seen.append(data) or fit(recipe, data))
+    run = fieldguide.train(photos, out=tmp_path / "run", progress=False)
+    (data,) = seen
+    assert isinstance(data.train.values, np.memmap) and data.train.values.dtype == np.float16
+    assert run.scores["test"]["accuracy"] == 1.0 and run.scores["val"]["num_images"] == 61
+    before, after = (fieldguide.evaluate(folder) for folder in (run_folder, run.directory))
+    assert np.abs(before.probabilities - after.probabilities).max() < 2e-3
+
+
+@dataclass(frozen=True)
+class NearestMean(Record):
+    """A recipe of the user's own: the class whose mean embedding is nearest."""
+
+    name: ClassVar[str] = "nearest-mean"
+    needs_val: ClassVar[bool] = True
+    image_size: tuple[int, int] = (224, 224)
+
+    def frozen_network(self) -> Path:
+        return fieldguide.Transfer().frozen_network()
+
+    def fit(self, data: TrainingData) -> Fitted:
+        x, y = data.train.values, data.train.labels
+        means = np.stack([x[y == label].mean(axis=0) for label in range(data.num_classes)])
+        # |x - m|^2 = |x|^2 - 2 x.m + |m|^2; the first term is the same for every class
+        backbone = fieldguide.Transfer()
+        return Fitted(backbone.network(), backbone.weights(), 2 * means.T, -(means**2).sum(axis=1))
+
+
+def test_a_recipe_of_the_users_own_is_trained_and_predicts(photos, tmp_path):
+    run = fieldguide.train(photos, out=tmp_path / "run", recipe=NearestMean(), progress=False)
+    assert run.recipe == "nearest-mean" and run.scores["test"]["accuracy"] == 1.0
+    assert run.scores["val"]["method"] == "held out" and run.scores["val"]["num_images"] == 9
+    assert fieldguide.load(run.directory).predict(photos / "test_set" / "red" / "000.jpg").class_name == "red"
+
+
+def test_heic_is_counted_with_the_command_to_read_it_and_read_once_that_was_run(make_folder, monkeypatch, capsys):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    folder = make_folder({"red": 3, "blue": 3})
+    for number in range(4):
+        picture = noisy_picture(HUES["red"], number, (64, 64))
+        pillow_heif.from_pillow(picture).save(folder / "red" / f"phone-{number}.heic")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pillow_heif", None)
+        assert cli("audit", str(folder)) == 0
+        out = capsys.readouterr().out
+        assert "4 files left out (needs heic)" in out and "hint: pip install fieldguide[heic]" in out
+    assert fieldguide.audit(folder, progress=False).images_per_class == {"blue": 3, "red": 7}

@@ -37,7 +37,7 @@ from fieldguide.embedding.temperature import HIGHEST, LOWEST
 from fieldguide.errors import BundleError
 from fieldguide.models.operations import Network
 from fieldguide.records import Preprocessing
-from fieldguide.storage import read_json, sha256_file, write_json
+from fieldguide.storage import read_json, saving, sha256_file, write_json
 
 FILES = ("network.xml", "network.bin", "head.safetensors", "weights.safetensors", "probe.safetensors")
 OPTIONAL_FILES = ("novelty.safetensors", "held_out.safetensors")
@@ -88,7 +88,6 @@ class Bundle:
 
 def build_files(network: Network, weights: Mapping[str, NDArray[np.float32]], directory: Path) -> Path:
     """Writes `network.xml` and `network.bin` of an architecture into a folder; returns the path of the first."""
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / "network.xml"
     save_network(build_network(network, weights), path)
     return path
@@ -125,11 +124,13 @@ def write_bundle(
         recipe: its name.
         extra: further facts for the manifest (scores, data fingerprint, ...).
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=directory.parent))
+    with saving(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=directory.parent))
     try:
-        shutil.copyfile(network_path, temporary / "network.xml")
-        shutil.copyfile(network_path.with_suffix(".bin"), temporary / "network.bin")
+        with saving(directory):
+            shutil.copyfile(network_path, temporary / "network.xml")
+            shutil.copyfile(network_path.with_suffix(".bin"), temporary / "network.bin")
         write_tensors(temporary / "head.safetensors", {"kernel": head.kernel, "bias": head.bias})
         write_tensors(temporary / "weights.safetensors", weights)
         embeddings = engine.embed(probe_pixels)
@@ -156,8 +157,9 @@ def write_bundle(
                 **extra,
             },
         )
-        os.chmod(temporary, 0o755)
-        os.replace(temporary, directory)
+        with saving(directory):
+            os.chmod(temporary, 0o755)
+            os.replace(temporary, directory)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -253,13 +253,17 @@ def copy_into_class_folder(prediction: Prediction, directory: Path) -> Path:
         raise DatasetError("Only a picture that came from a file and could be read can be copied.")
     folder = directory / (prediction.class_name or NONE_OF_THESE)
     source = Path(prediction.path)
+    target, number = folder / source.name, 1
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target, number = folder / source.name, 1
         while target.exists():
             number += 1
             target = folder / f"{source.stem}-{number}{source.suffix}"
-        shutil.copy2(source, target)
+        try:
+            shutil.copy2(source, target)
+        except BaseException:
+            target.unlink(missing_ok=True)  # no half a picture, where the disk is full
+            raise
     except OSError as error:
         raise DatasetError(
             f"{source} cannot be copied into {folder}: {error.strerror or error}.\nhint: choose another folder."

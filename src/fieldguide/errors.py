@@ -25,7 +25,7 @@ class DecodeError(DatasetError):
 
     Attributes:
         reason: a short code that reports count by: `empty`, `truncated`, `not_an_image`, `unsupported`,
-            `too_large`, `unreadable`, `needs_heic`.
+            `too_large`, `unreadable`, `needs_heic`, `no_memory`.
     """
 
     def __init__(self, reason: str, message: str) -> None:

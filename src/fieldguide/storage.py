@@ -31,6 +31,22 @@ def cache_directory() -> Path:
 
 
 @contextlib.contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Says of an OSError in the block, such as a full disk, what could not be written and what to do.
+
+    Raises:
+        FieldguideError: in place of the OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise FieldguideError(
+            f"Cannot write {path}: {error.strerror or error}.\n"
+            "hint: free some space or choose another folder; nothing that was saved before is lost."
+        ) from error
+
+
+@contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Opens a temporary file that takes the place of `path` when the block ends without an exception.
 
@@ -39,22 +55,18 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _share_permissions(temporary)
-        os.replace(temporary, path)
-        temporary = None
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise FieldguideError(
-            f"Cannot write {path}: {error.strerror or error}.\n"
-            "hint: free some space or choose another folder; nothing that was saved before is lost."
-        ) from error
+        with saving(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+            temporary = Path(name)
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _share_permissions(temporary)
+            os.replace(temporary, path)
+            temporary = None
+            _sync_directory(path.parent)
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):

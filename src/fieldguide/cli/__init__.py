@@ -49,33 +49,36 @@ def _options(
     pass  # both are read elsewhere: --debug by main(), which has to work where parsing fails as well
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, handled as Ctrl-C is."""
-
-
-def _on_sigterm(number: int, frame: Any) -> None:
-    raise _Terminated
-
-
 def main(arguments: Iterable[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 data or bundle at fault, 2 usage, 130 / 143 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    terminations: list[int] = []
+
+    def on_sigterm(number: int, frame: Any) -> None:
+        terminations.append(number)
+        raise KeyboardInterrupt  # from here on SIGTERM is handled as Ctrl-C is, but for the exit status
+
+    signal.signal(signal.SIGTERM, on_sigterm)
     try:
-        app(given, standalone_mode=True)
-    except FieldguideError as error:
+        app(given)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # the reader of our output, such as `head`, has seen enough
+            sys.exit(0)
+        if end.code == 130:
+            say("terminated" if terminations else "interrupted")
+            sys.exit(143 if terminations else 130)
+        raise
+    except Exception as error:
         if "--debug" in given:
             raise
-        say(f"error: {error}")
+        say(f"error: {error}" if isinstance(error, FieldguideError) else _unexpected(error))
         sys.exit(1)
-    except _Terminated:
-        say("terminated")
-        sys.exit(143)
-    except KeyboardInterrupt:
-        say("interrupted")
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        import os
 
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError):  # the system's own message names the file
+        return f"error: {error}\nhint: check the path, its permissions and the free space."
+    return (
+        f"error: {type(error).__name__}: {error}\n"
+        "hint: this is a fault of fieldguide, not yours; the same command with --debug after `fieldguide` shows where it is."
+    )

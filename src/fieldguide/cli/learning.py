@@ -40,19 +40,23 @@ def train(
     """Train a classifier on DIR: audit, split, train, evaluate, report."""
     from fieldguide import workflow
 
-    run = workflow.train(
-        source,
-        out=out,
-        recipe=recipe,
-        seed=seed,
-        group_by=group_by,
-        exclude_classes=exclude_class or (),
-        merge_subfolders=merge_subfolders,
-        sixteen_bit_max=sixteen_bit_max,
-        precision=precision,
-        reject=reject,
-        say=say,
-    )
+    try:
+        run = workflow.train(
+            source,
+            out=out,
+            recipe=recipe,
+            seed=seed,
+            group_by=group_by,
+            exclude_classes=exclude_class or (),
+            merge_subfolders=merge_subfolders,
+            sixteen_bit_max=sixteen_bit_max,
+            precision=precision,
+            reject=reject,
+            say=say,
+        )
+    except KeyboardInterrupt:
+        say("stopped before there was a model; what was read is remembered, so that the same command goes faster next time")
+        raise
     if as_json:
         values = run.to_json()
         names = ("recipe", "class_names", "seconds", "data_fingerprint", "notes", "interrupted", "certainty")

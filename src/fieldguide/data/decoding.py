@@ -109,7 +109,7 @@ def decode(content: bytes, *, cover: tuple[int, int], sixteen_bit_max: int | Non
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DecodeError("too_large", str(error)) from error
     except MemoryError as error:
-        raise DecodeError("too_large", "there is not enough memory to decode it") from error
+        raise DecodeError("no_memory", "there is not enough memory to decode it") from error
     except Exception as error:  # Pillow has no base class for what a damaged file can make its parsers raise
         raise _damaged(error) from error
 

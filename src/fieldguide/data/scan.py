@@ -25,10 +25,12 @@ from fieldguide.data.looks import LOOKS_VERSION, Looks, look
 from fieldguide.data.parallel import in_order
 from fieldguide.errors import DatasetError, DecodeError
 from fieldguide.records import ImageIndex, LabeledImage, Preprocessing, Skipped
+from fieldguide.storage import saving
 
 _FILES_PER_TASK = 16
 _TINY_PIXELS = 64 * 64  # up to here a thumbnail is kept as plain pixels: encoding would cost more than decoding did
 _ROWS_PER_COPY = 4096
+_PASSING_REASONS = frozenset({"needs_heic", "no_memory"})  # true of this machine today, not of the file: never remembered
 _MEMORY_LIMIT_BYTES = 1_000_000_000  # a larger array lies in a temporary file instead
 
 
@@ -188,12 +190,18 @@ def _from_ppm(content: bytes) -> NDArray[np.uint8]:
 
 
 def allocate(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """An array in memory, or, above 1 GB, in a temporary file that vanishes with it."""
+    """An array in memory, or, above 1 GB, in a temporary file that vanishes with it.
+
+    Raises:
+        FieldguideError: if the disk has no room for that file.
+    """
     size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size_bytes <= _MEMORY_LIMIT_BYTES:
         return np.empty(shape, dtype)
-    file = tempfile.TemporaryFile(prefix="fieldguide-")
-    return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+    with saving(Path(tempfile.gettempdir())), tempfile.TemporaryFile(prefix="fieldguide-") as file:
+        if hasattr(os, "posix_fallocate"):  # without it a full disk kills the process at the first write that finds no room
+            os.posix_fallocate(file.fileno(), 0, size_bytes)
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
 def take(values: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[Any]:
@@ -306,7 +314,7 @@ class _Pass:
         fresh: list[_Read] = []
         for read in reads:
             self.digests[read.position], self.facts[read.position] = read.digest, read.facts
-            if read.is_decoded:
+            if read.is_decoded and read.facts.reason not in _PASSING_REASONS:
                 fresh.append(read)
             if read.pixels is None:
                 if read.value is not None and self.consumer is not None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.errors import BundleError, RecipeError
+from fieldguide.storage import saving
 
 PRECISIONS = ("auto", "bf16", "f32")
 BATCH_SIZE = 8  # pictures in a request; the speed is level from 1 to 32, the memory is not
@@ -52,8 +53,17 @@ def _precision(compiled: Any) -> str:
 
 
 def save_network(network: Any, path: Path) -> None:
-    """Writes an `openvino.Model` as `path` (`*.xml`) and its numbers, in float32, as `*.bin` beside it."""
-    openvino_module().save_model(network, path, compress_to_fp16=False)
+    """Writes an `openvino.Model` as `path` (`*.xml`) and its numbers, in float32, as `*.bin` beside it.
+
+    Raises:
+        FieldguideError: if they cannot be written.
+    """
+    with saving(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            openvino_module().save_model(network, path, compress_to_fp16=False)
+        except RuntimeError as error:  # its only word for a full disk is "iostream error"
+            raise OSError(f"no space, or no permission ({error})") from error
 
 
 def read_network(path: Path) -> Any:

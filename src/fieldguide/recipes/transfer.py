@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -73,32 +74,29 @@ class Transfer(Record):
         """The path of the backbone's `network.xml`, built once and cached with its `.bin`."""
         height, width = self.image_size
         directory = cache_directory() / "networks" / f"{self.backbone}-{height}x{width}"
-        try:
-            hashes = read_json(directory / "hashes.json")
-            if all(sha256_file(directory / name) == hashes[name] for name in ("network.xml", "network.bin")):
-                return directory / "network.xml"
-        except (BundleError, OSError, KeyError):
-            pass  # not there yet, or damaged: built again
-        return self._build_files(directory)
-
-    def _build_files(self, directory: Path) -> Path:
-        try:
-            directory.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".network-", dir=directory.parent))
-        except OSError:  # a cache that cannot be written costs a second, not the run
-            temporary = directory = Path(tempfile.mkdtemp(prefix="fieldguide-network-"))
-        path = build_files(self.network(), self.weights(), temporary)
-        write_json(temporary / "hashes.json", {f.name: sha256_file(f) for f in (path, path.with_suffix(".bin"))})
-        if temporary == directory:
-            return path
-        shutil.rmtree(directory, ignore_errors=True)
-        try:
-            os.replace(temporary, directory)
-        except OSError as error:  # another process was quicker
-            shutil.rmtree(temporary, ignore_errors=True)
-            if not (directory / "network.xml").is_file():
-                raise FieldguideError(f"Cannot write {directory}: {error}.\nhint: delete the cache folder.") from error
+        if not _is_whole(directory):
+            try:
+                self._build_into(directory)
+            except (OSError, FieldguideError):  # a cache that cannot be written costs every run a second, but no run
+                directory = Path(tempfile.mkdtemp(prefix="fieldguide-network-"))
+                atexit.register(shutil.rmtree, directory, ignore_errors=True)
+                build_files(self.network(), self.weights(), directory)
         return directory / "network.xml"
+
+    def _build_into(self, directory: Path) -> None:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".network-", dir=directory.parent))
+        try:
+            path = build_files(self.network(), self.weights(), temporary)
+            write_json(temporary / "hashes.json", {f.name: sha256_file(f) for f in (path, path.with_suffix(".bin"))})
+            try:
+                os.replace(temporary, directory)
+            except OSError:
+                if not _is_whole(directory):  # else another process was quicker
+                    shutil.rmtree(directory, ignore_errors=True)
+                    os.replace(temporary, directory)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def fit(self, data: TrainingData) -> Fitted:
         """Chooses the strength by cross-validation, then fits the head on all training pictures; `val` is not looked at.
@@ -146,6 +144,15 @@ class Transfer(Record):
                 "hint: add pictures to it, use finer groups, or leave the class out with `--exclude-class`."
             )
         return min(self.num_folds, fewest)
+
+
+def _is_whole(directory: Path) -> bool:
+    """Whether the cached network files are there, and are those that were written."""
+    try:
+        hashes = read_json(directory / "hashes.json")
+        return all(sha256_file(directory / name) == hashes[name] for name in ("network.xml", "network.bin"))
+    except (BundleError, OSError, KeyError):
+        return False
 
 
 def _history(found: CrossValidation) -> tuple[Mapping[str, Any], ...]:

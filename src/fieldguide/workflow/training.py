@@ -180,14 +180,14 @@ def _claim(out: str | os.PathLike[str] | None, source: Path, say: Say) -> Path:
     wanted = Path(out).expanduser() if out is not None else Path("runs") / (stem or "dataset")
     if wanted.exists() and not wanted.is_dir():
         raise DatasetError(f"{str(wanted)!r} is a file; the run needs a folder.\nhint: give another name with --out.")
-    directory = free_name(wanted)
-    if directory != wanted:
-        say(f"{wanted} holds a run already; this one goes to {directory}")
     try:
+        directory = free_name(wanted)
+        if directory != wanted:
+            say(f"{wanted} holds a run already; this one goes to {directory}")
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatasetError(
-            f"The run folder {str(directory)!r} cannot be made: {error.strerror or error}.\nhint: choose another with --out."
+            f"The run folder {str(wanted)!r} cannot be made: {error.strerror or error}.\nhint: choose another with --out."
         ) from error
     return directory
 
