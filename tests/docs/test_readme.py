@@ -50,3 +50,9 @@ def test_the_commands_and_the_code_of_the_readme_are_tested_snippets():
     ]
     assert shown == (SNIPPETS / "readme.sh").read_text(encoding="utf-8").splitlines()
     assert README.split("```python\n")[1].split("```")[0] == (SNIPPETS / "readme.py").read_text(encoding="utf-8")
+
+
+def test_no_page_holds_the_marks_of_a_merge():
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        lines = page.read_text(encoding="utf-8").splitlines()
+        assert not [line for line in lines if line.startswith(("<<<<<<< ", ">>>>>>> "))], page
