@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from statistics import median
 
 from fieldguide.evaluation.metrics import wilson_interval
@@ -56,3 +57,8 @@ def test_no_page_holds_the_marks_of_a_merge():
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         lines = page.read_text(encoding="utf-8").splitlines()
         assert not [line for line in lines if line.startswith(("<<<<<<< ", ">>>>>>> "))], page
+
+
+def test_what_the_readme_links_to_in_the_repository_is_there():
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []

@@ -32,6 +32,7 @@ SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and
     "groups.sh",
     "leave_out.sh",
     "merge_subfolders.sh",
+    "none_of_these.py",
     "one_seed_more.sh",
     "own_settings.py",
     "precision.sh",

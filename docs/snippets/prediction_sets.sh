@@ -1,0 +1,1 @@
+fieldguide predict runs/dataset photos/ --set-coverage 0.95

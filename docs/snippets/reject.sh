@@ -1,0 +1,2 @@
+fieldguide predict runs/dataset photos/ --reject 0.05
+fieldguide predict runs/dataset photos/ --reject 0
