@@ -14,7 +14,7 @@ buffer = io.BytesIO()
 picture.save(buffer, "PNG")
 from_bytes = classifier.predict(buffer.getvalue())  # the bytes of a file, such as an upload
 
-pixels = np.asarray(picture)  # RGB uint8 (height, width, 3), 0 to 255: do not divide by 255
+pixels = np.asarray(picture)  # RGB uint8 (height, width, 3): do not divide by 255
 from_array = classifier.predict(pixels)
 
 print(from_picture.class_name, from_bytes.class_name, from_array.class_name)

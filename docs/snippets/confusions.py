@@ -9,5 +9,6 @@ np.fill_diagonal(counts, 0)
 for cell in counts.argsort(axis=None)[::-1][:10]:
     true, said = np.unravel_index(cell, counts.shape)
     if counts[true, said]:
-        print(f"{evaluation.class_names[true]} called {evaluation.class_names[said]}: {counts[true, said]}")
+        names = evaluation.class_names
+        print(f"{names[true]} called {names[said]}: {counts[true, said]}")
 print("right class among the first two:", metrics.top_k_accuracy(evaluation, 2))

@@ -5,8 +5,9 @@ from fieldguide.evaluation import metrics
 
 evaluation = fieldguide.evaluate("runs/dataset")
 largest = np.bincount(evaluation.labels).max() / len(evaluation.labels)
+mean_recall = metrics.averages(evaluation)["macro"]["recall"]
 print(f"always saying the largest class: {largest:.1%}")
 print(f"accuracy:                        {metrics.accuracy(evaluation):.1%}")
-print(f"mean recall over classes:        {metrics.averages(evaluation)['macro']['recall']:.1%}")
-for row in sorted(metrics.per_class(evaluation), key=lambda row: row["recall"] or 0.0):
-    print(f"{row['class_name']:10} {row['support']:5} pictures, recall {row['recall']}, precision {row['precision']}")
+print(f"mean recall over classes:        {mean_recall:.1%}")
+for row in metrics.per_class(evaluation):
+    print(row["class_name"], row["support"], "pictures; recall", row["recall"])

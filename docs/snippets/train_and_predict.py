@@ -2,7 +2,8 @@ import fieldguide
 
 run = fieldguide.train("dataset/")
 test = run.scores["test"]
-print(f"{test['accuracy']:.1%} of {test['num_images']} test pictures, 95 % interval", test["interval"])
+low, high = test["interval"]
+print(f"{test['accuracy']:.1%} right, 95 % interval {low:.1%} to {high:.1%}")
 
 classifier = fieldguide.load(run.directory)
 prediction = classifier.predict("photo.jpg")

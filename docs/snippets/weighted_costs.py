@@ -2,7 +2,7 @@ import numpy as np
 
 import fieldguide
 
-# cost[true class][said class]: to miss a fox is ten times as bad as any other mistake
+# cost[true class][said class]: to miss a fox is ten times as bad as other mistakes
 classifier = fieldguide.load("runs/dataset")
 names = list(classifier.class_names)
 cost = 1.0 - np.eye(len(names))

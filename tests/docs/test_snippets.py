@@ -20,6 +20,7 @@ from fieldguide.cli import app
 
 ROOT = Path(__file__).parents[2]
 SNIPPETS = ROOT / "docs" / "snippets"
+MOST_COLUMNS = 96  # what the theme shows on a wide screen
 NOT_RUN = {
     "install.sh": "it installs this package, as `make setup` does before any test",
     "gpu.sh": "it needs an NVIDIA card and downloads gigabytes",
@@ -109,10 +110,15 @@ def test_no_page_holds_code_of_its_own():
             assert set(fences) <= {"text"}, f"{page}: put the code into docs/snippets and include it, so that it is tested"
 
 
+def test_snippets_fit_a_page_without_scrolling():
+    for path in (*SNIPPETS.glob("*.py"), *SNIPPETS.glob("*.sh")):
+        assert max(map(len, path.read_text(encoding="utf-8").splitlines())) <= MOST_COLUMNS, path.name
+
+
 def test_every_snippet_is_shown_and_every_one_shown_is_there():
     pages = [*(ROOT / "docs").rglob("*.md")]
     shown = {Path(n).name for p in pages for n in re.findall(r"literalinclude\} (\S+)", p.read_text(encoding="utf-8"))}
-    assert shown | {"readme.py", "readme.sh"} == {path.name for path in SNIPPETS.iterdir()}
+    assert shown | {"readme.py", "readme.sh"} == {path.name for path in SNIPPETS.iterdir() if path.is_file()}
 
 
 @pytest.mark.slow
