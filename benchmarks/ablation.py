@@ -51,7 +51,7 @@ BASE = Classic(
     filters=(16, 32, 64, 128),
     units=128,
     dropout=0.5,
-    epochs=12,
+    epochs=30,
     min_steps=0,
     batch_size=32,
     optimizer="adamw",
@@ -218,7 +218,7 @@ def train(variant: Variant, settings: Classic, train: Part, val: Part, *, seed: 
             contrast=settings.contrast,
         ),
     )
-    return model, fit_model(model, train.pixels, train.labels, val.pixels, val.labels, settings=loop, seed=seed, progress=True)
+    return model, fit_model(model, train.pixels, train.labels, val.pixels, val.labels, settings=loop, seed=seed, progress=False)
 
 
 def accuracy(model: Any, part: Part) -> float:
