@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from fieldguide import workflow
 from fieldguide.records import Run
+from fieldguide.workflow.provenance import train_command
 from tests.conftest import HUES, cli
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
@@ -137,6 +139,21 @@ def test_an_unexpected_error_is_one_line_with_status_1_and_a_traceback_with_debu
     assert message.startswith("error: ZeroDivisionError: division by zero") and "--debug" in message
     with pytest.raises(ZeroDivisionError):
         cli("--debug", "audit", "folder")
+
+
+def test_commands_that_are_printed_can_be_copied(make_folder, tmp_path, capsys):
+    folder = make_folder({f"{hue} one": 3 for hue in HUES}, root=tmp_path / "my photos")
+    assert cli("audit", str(folder)) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    command = train_command(
+        folder, tmp_path / "run", recipe="transfer", seed=0, exclude_class=("red one",), merge_subfolders=True
+    )
+    if os.name == "posix":
+        assert shlex.split(last) == ["next:", "fieldguide", "train", str(folder)]
+        options = ["--recipe", "transfer", "--seed", "0", "--exclude-class", "red one", "--merge-subfolders"]
+        assert shlex.split(command) == ["fieldguide", "train", str(folder), "--out", str(tmp_path / "run"), *options]
+    else:
+        assert f'"{folder}"' in last and '--exclude-class "red one"' in command
 
 
 def in_new_process(photos: Path, out: Path, number: signal.Signals) -> tuple[int, str]:

@@ -172,6 +172,13 @@ def test_heic_is_read_where_the_optional_part_is_installed():
     assert np.abs(pixels_of(content)[32, 32].astype(int) - (200, 50, 40)).max() <= 8
 
 
+def test_a_damaged_heic_is_not_called_a_video():
+    pytest.importorskip("pillow_heif")
+    with pytest.raises(DecodeError, match=r"damaged.*HEIC") as caught:
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", cover=COVER)
+    assert caught.value.reason == "unreadable"
+
+
 def test_heic_without_the_optional_part_names_the_command(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(DecodeError, match=r"pip install fieldguide\[heic\]") as caught:

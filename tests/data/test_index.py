@@ -61,6 +61,8 @@ def test_symbolic_links_are_followed_once_and_never_in_a_loop(make_folder, tmp_p
     (folder / "red" / "linked").symlink_to(elsewhere / "more", target_is_directory=True)
     (folder / "red" / "again").symlink_to(elsewhere / "more", target_is_directory=True)
     (folder / "red" / "loop").symlink_to(folder / "red", target_is_directory=True)
+    (folder / "red" / "above").symlink_to("..", target_is_directory=True)
+    (folder / "red" / "far above").symlink_to(tmp_path.parent, target_is_directory=True)
     (folder / "red" / "self").symlink_to("self")
     index = index_folder(folder)
     assert Counter(image.path.split("/")[0] for image in index.images) == {"red": 2 + 3, "blue": 2}
@@ -86,6 +88,10 @@ def test_csv_rows_give_label_split_and_group(make_folder):
     [
         ("path,label\npictures/000.jpg,a\npictures/gone.jpg,b", "Row 3.*pictures/gone.jpg"),
         ("path,label\npictures/000.jpg,", "Row 2.*lacks"),
+        ("path,label\npictures/000.jpg,cat, black", "Row 2.*more cells"),
+        ("path,label\n", "no row below its first line"),
+        ("", "columns path,label.*received an empty file"),
+        ("path,label\npictures/000.jpg,caf\udce9", "not in UTF-8"),
         ("file,class\npictures/000.jpg,a", "columns path,label"),
         ("path,label,split\npictures/000.jpg,a,holdout", "Row 2.*'holdout'"),
         ("path,label\npictures/000.jpg,a\npictures/000.jpg,b", "names 'pictures/000.jpg' twice"),
@@ -94,9 +100,29 @@ def test_csv_rows_give_label_split_and_group(make_folder):
 )
 def test_a_wrong_csv_row_is_named(make_folder, rows, message):
     folder = make_folder({"pictures": 2})
-    (folder / "labels.csv").write_text(rows, encoding="utf-8")
-    with pytest.raises(DatasetError, match=message):
+    (folder / "labels.csv").write_bytes(rows.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DatasetError, match=message) as caught:
         index_folder(folder / "labels.csv")
+    assert "hint: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "Path,Label\npictures/000.jpg,a\npictures/001.jpg,b\n",
+        "path;label\npictures/000.jpg;a\npictures/001.jpg;b\n",
+        "path\tlabel\r\npictures/000.jpg\ta\r\npictures/001.jpg\tb\r\n",
+        "\ufeffpath,label,\npictures\\000.jpg,a,\n\n./pictures/001.jpg, b ,\n",
+    ],
+)
+def test_csv_is_read_as_spreadsheets_and_other_systems_write_it(make_folder, rows):
+    folder = make_folder({"pictures": 2})
+    (folder / "labels.csv").write_text(rows, encoding="utf-8", newline="")
+    index = index_folder(folder / "labels.csv")
+    assert [(image.path, index.class_names[image.label]) for image in index.images] == [
+        ("pictures/000.jpg", "a"),
+        ("pictures/001.jpg", "b"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -109,12 +135,48 @@ def test_a_wrong_csv_row_is_named(make_folder, rows, message):
         ({"train/cat": 2, "train/dog": 2, "test/Cat": 1}, "hint: rename it to 'cat'"),
         ({"train/cat": 2, "train/dog": 2, "test/bird": 1}, "class 'bird' that the training part lacks"),
         ({"one/train/cat": 2, "one/test/cat": 2, "two/train/cat": 1}, "looks like a data set of its own"),
+        ({"photos/cat": 2, "photos/dog": 2}, r"it holds cat, dog; .* give '.*photos'"),
+        ({"photos/train/cat": 2, "photos/train/dog": 2}, r"it holds train; .* give '.*photos'"),
+        ({"train/photos/cat": 2, "train/photos/dog": 2}, r"it holds cat, dog; .* give '.*photos'"),
+        ({"val/cat": 2, "test/cat": 2}, "holds test, val but no training folder"),
+        ({"train/cat": 2, "training/cat": 2}, "two train folders"),
     ],
 )
 def test_a_folder_that_cannot_be_understood_is_refused_with_the_fix(make_folder, counts, message):
     with pytest.raises(DatasetError, match=message) as caught:
         index_folder(make_folder(counts))
     assert "hint:" in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["", "train/"])
+def test_a_class_folder_without_pictures_is_said(make_folder, part):
+    folder = make_folder({f"{part}red": 2, f"{part}blue": 2})
+    (folder / part / "green").mkdir()
+    (folder / part / "green" / "raw.cr2").touch()
+    skipped = {(s.path, s.reason) for s in index_folder(folder).skipped}
+    assert skipped == {(f"{part}green", "empty_folder"), (f"{part}green/raw.cr2", "not_a_picture")}
+    with pytest.raises(DatasetError, match=f"Only one class, 'blue'.*no picture in {part}green"):
+        index_folder(folder, exclude_classes=["red"])
+    assert index_folder(folder, exclude_classes=["green"]).class_names == ("blue", "red")
+
+
+def test_a_class_to_leave_out_that_is_not_there_is_refused_with_its_likeliest_name(make_folder):
+    with pytest.raises(DatasetError, match=r"no class 'bleu'(?s:.)*did you mean 'blue'"):
+        index_folder(make_folder({"red": 2, "blue": 2}), exclude_classes=["bleu"])
+
+
+def test_a_list_beside_loose_pictures_is_pointed_at(make_folder):
+    folder = make_folder({"": 2})
+    (folder / "labels.csv").touch()
+    with pytest.raises(DatasetError, match=r"or give the list '.*labels\.csv'"):
+        index_folder(folder)
+
+
+def test_pictures_to_score_on_are_asked_for_where_there_is_no_test_part(make_folder):
+    folder = make_folder({"train/red": 2, "val/red": 2})
+    with pytest.raises(DatasetError, match=r"no test part(?s:.)*give the part to score on, as '.*val'"):
+        labelled_pictures(folder, ("blue", "red"))
+    assert len(labelled_pictures(folder / "val", ("blue", "red")).images) == 2
 
 
 def test_a_missing_folder_is_refused_with_its_likeliest_name(make_folder):

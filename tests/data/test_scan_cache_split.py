@@ -11,9 +11,9 @@ from fieldguide.data import scan as scan_module
 from fieldguide.data.cache import Cache
 from fieldguide.data.index import index_folder
 from fieldguide.data.scan import Consumer, keep_pixels, scan, thumbnails
-from fieldguide.data.split import fold_numbers, split_images
+from fieldguide.data.split import fold_numbers, refuse_unsplittable, split_images
 from fieldguide.errors import DatasetError
-from fieldguide.records import LabeledImage, Preprocessing
+from fieldguide.records import ImageIndex, LabeledImage, Preprocessing
 from tests.conftest import as_bytes, noisy_picture
 
 SIZE = Preprocessing((16, 16))
@@ -209,8 +209,24 @@ def test_three_pictures_a_class_give_one_to_each_part():
 
 
 def test_error_names_the_class_and_the_fix():
-    with pytest.raises(DatasetError, match=r"(?s)Class 'b' has 2 readable image.*--exclude-class b"):
+    with pytest.raises(DatasetError, match=r"(?s)Class 'b' has 2 pictures to learn from.*--exclude-class b"):
         split_images(images_of([0] * 9 + [1, 1]), ["a", "b"], pixel_hashes=hashes(11), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (images_of([0] * 9 + [1, 1]), "Class 'b' has 2 pictures to learn from; a train/val/test split needs at least 3"),
+        (images_of([0] * 9 + [1], part="train"), "Class 'b' has 1 picture to learn from; a train/val split"),
+        (images_of([0] * 9 + [1], part="train") + images_of([0, 1, 1], part="val"), "Class 'b' has 1 picture.*; training"),
+        (images_of([0] * 9 + [1] * 9, groups=[None] * 9 + ["g"] * 9), "Class 'b' has 9 pictures in 1 group"),
+        ([LabeledImage("1", 0, "train", "g"), LabeledImage("2", 0, "test", "g")] * 9, "Group 'g' has pictures in train and"),
+    ],
+)
+def test_what_cannot_be_split_is_refused_before_a_picture_is_opened(images, message):
+    class_names = ("a", "b") if max(image.label for image in images) else ("a",)
+    with pytest.raises(DatasetError, match=message):
+        refuse_unsplittable(ImageIndex("nowhere", "flat folder", class_names, tuple(images)))
 
 
 def test_a_group_in_two_parts_of_the_layout_is_refused():

@@ -16,7 +16,7 @@ def audit_scan(index: ImageIndex, scanned: Scan) -> Audit:
     """Looks at what a scan found.
 
     Finding kinds: `empty`, `truncated`, `not_an_image`, `unsupported`, `too_large`, `unreadable`, `needs_heic`,
-    `not_a_picture` (files left out); `misnamed`, `animated`, `sixteen_bit` (used all the same); `copies`,
+    `not_a_picture`, `empty_folder` (left out); `misnamed`, `animated`, `sixteen_bit` (used all the same); `copies`,
     `copy_conflict`, `leak`; `large_group`; `missing_class` (no picture of a class in the test part).
     """
     counts = Counter(image.label for image in scanned.images)
@@ -69,7 +69,8 @@ def _left_out(scanned: Scan) -> Iterable[Finding]:
     for reason, paths in sorted(by_reason.items()):
         common, _ = messages[reason].most_common(1)[0]
         detail = common if len(messages[reason]) == 1 else f"for the most part: {common}"
-        text = f"{_files(len(paths))} left out ({reason.replace('_', ' ')}); {detail}"
+        what = _folders(len(paths)) if reason == "empty_folder" else _files(len(paths))
+        text = f"{what} left out ({reason.replace('_', ' ')}); {detail}"
         yield Finding(reason, _SEVERITY.get(reason, "warning"), tuple(paths), text)
 
 
@@ -138,6 +139,10 @@ def _missing_classes(index: ImageIndex, images: Sequence[LabeledImage]) -> Itera
         if present and missing:
             text = f"The {part} part has no picture of {', '.join(missing)}: nothing is known of their accuracy"
             yield Finding("missing_class", "warning", (), text)
+
+
+def _folders(count: int) -> str:
+    return f"{count:,} folder{'s' if count != 1 else ''}"
 
 
 def _files(count: int) -> str:

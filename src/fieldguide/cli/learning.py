@@ -39,6 +39,7 @@ def train(
 ) -> None:
     """Train a classifier on DIR: audit, split, train, evaluate, report."""
     from fieldguide import workflow
+    from fieldguide.workflow.provenance import shell_command
 
     try:
         run = workflow.train(
@@ -69,7 +70,7 @@ def train(
         stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run.seconds.items() if name != "total")
         print(f"{run.seconds['total']:.1f} s ({stages})")
         print(f"report: {Path(run.directory, 'report.html')}")
-        print(f"next:   fieldguide predict {run.directory} PICTURE")
+        print(f"next:   {shell_command('fieldguide', 'predict', run.directory, 'PICTURE')}")
     if run.interrupted:
         raise typer.Exit(130)
 
@@ -84,6 +85,7 @@ def audit(
 ) -> None:
     """Read every picture of DIR and say what is wrong; nothing is changed."""
     from fieldguide import workflow
+    from fieldguide.workflow.provenance import shell_command
 
     result = workflow.audit(
         source,
@@ -104,7 +106,7 @@ def audit(
             print(f"    {path}")
         if len(finding.paths) > 5:
             print(f"    ... and {len(finding.paths) - 5:,} more (--json lists them all)")
-    print(f"next:   fieldguide train {source}")
+    print(f"next:   {shell_command('fieldguide', 'train', source)}")
 
 
 def demo(

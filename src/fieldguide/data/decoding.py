@@ -154,12 +154,15 @@ def thumbnail(pixels: NDArray[np.uint8], side: int = 96) -> bytes:
 
 def _open(content: bytes) -> Image.Image:
     formats = list(FORMATS)
-    if _looks_like_heic(content):
+    is_heic = _looks_like_heic(content)
+    if is_heic:
         _register_heif()
         formats = ["HEIF"]
     try:
         return Image.open(io.BytesIO(content), formats=formats)
     except UnidentifiedImageError as error:
+        if is_heic:
+            raise DecodeError("unreadable", "damaged: it begins as HEIC and goes on otherwise") from error
         raise DecodeError("not_an_image", f"not a picture: {_describe(content)}") from error
 
 

@@ -12,11 +12,12 @@ operating systems are passed over without a word.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fieldguide.data.decoding import EXTENSIONS
 from fieldguide.data.listing import PART_OF, ListedFile, read_csv
@@ -62,7 +63,7 @@ def index_folder(
     else:
         root = path.resolve()
         files, layout = _read_folders(root, skipped, merge_subfolders)
-    files = [file for file in files if file.class_name not in set(exclude_classes)]
+    files = _without_classes(files, exclude_classes, skipped)
     if group_by is not None:
         files = _with_groups(files, group_by)
     class_names = _class_names(files, root, skipped)
@@ -92,7 +93,13 @@ def labelled_pictures(source: str | os.PathLike[str], class_names: Sequence[str]
         files = [f for f in files if f.part == "test"] or files
     else:
         root, layout = path.resolve(), "flat folder"
-        tests = [folder for folder in _subfolders(root) if PART_OF.get(folder.name.lower()) == "test"]
+        parts = [folder for folder in _subfolders(root) if folder.name.lower() in PART_OF]
+        tests = [folder for folder in parts if PART_OF[folder.name.lower()] == "test"]
+        if parts and not tests and not {folder.name for folder in parts} & set(class_names):
+            raise DatasetError(
+                f"{root} holds {', '.join(folder.name for folder in parts)} and no test part.\n"
+                f"hint: give the part to score on, as {str(Path(source) / parts[-1].name)!r}."
+            )
         folder = tests[0] if tests else root
         layout = f"{folder.name}/" if tests else layout
         files = _read_classes(folder, "test", root, skipped, merge_subfolders=True)
@@ -122,9 +129,9 @@ def is_hidden(name: str) -> bool:
 def walk_pictures(folder: Path, skipped: list[Skipped], root: Path) -> Iterator[str]:
     """The pictures below a folder, as posix paths relative to `root`, in order; other files go to `skipped`.
 
-    Symbolic links are followed; a folder that was reached before is not entered again.
+    Symbolic links are followed; a folder that was reached before, or that holds `folder`, is not entered again.
     """
-    seen: set[tuple[int, int]] = set()
+    seen = {(status.st_dev, status.st_ino) for status in map(os.stat, folder.resolve().parents)}
     stack = [folder]
     while stack:
         current = stack.pop()
@@ -228,19 +235,23 @@ def _read_classes(
             message = "a picture outside every class folder" if is_picture else "not a picture"
             loose.append(Skipped(_relative(entry, root), "not_a_picture", message))
     if not class_folders:
+        lists = "".join(f", or give the list {str(p)!r}" for p in sorted(folder.glob("*.csv"))[:1])
         found = f"{num_loose} picture(s) and no folder" if num_loose else "no folder with pictures"
         raise DatasetError(
             f"No class folder in {str(folder)!r}: found {found}.\n"
-            f"hint: sort the pictures into one folder per class, as in {folder.name}/cats, {folder.name}/dogs."
+            f"hint: sort the pictures into one folder per class, as in {folder.name}/cats, {folder.name}/dogs{lists}."
         )
     skipped += loose
     if not merge_subfolders:
         _refuse_ambiguous_names(folder, class_folders)
-    return [
-        ListedFile(path, class_folder.name, part)
-        for class_folder in class_folders
-        for path in walk_pictures(class_folder, skipped, root)
-    ]
+    files: list[ListedFile] = []
+    for class_folder in class_folders:
+        mine = [ListedFile(path, class_folder.name, part) for path in walk_pictures(class_folder, skipped, root)]
+        if not mine and part in (None, "train"):
+            message = "no picture in it, so there is no such class"
+            skipped.append(Skipped(_relative(class_folder, root), "empty_folder", message))
+        files += mine
+    return files
 
 
 def _refuse_ambiguous_names(folder: Path, class_folders: list[Path]) -> None:
@@ -275,6 +286,18 @@ def _refuse_ambiguous_names(folder: Path, class_folders: list[Path]) -> None:
             f"hint: if it is the upper one ({', '.join(sorted(below)[:3])}), give `--merge-subfolders`; if it is the "
             f"lower one, merge the folders called {shared[0]!r}, or write a CSV file with the columns path,label."
         )
+
+
+def _without_classes(files: list[ListedFile], exclude_classes: Sequence[str], skipped: list[Skipped]) -> list[ListedFile]:
+    known = {f.class_name for f in files} | {Path(s.path).name for s in skipped if s.reason == "empty_folder"}
+    for name in exclude_classes:
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known), n=1)
+            raise DatasetError(
+                f"There is no class {name!r} to leave out.\nReceived: classes {', '.join(sorted(known))}.\n"
+                f"hint: {f'did you mean {close[0]!r}?' if close else 'give the name of a class folder.'}"
+            )
+    return [file for file in files if file.class_name not in exclude_classes]
 
 
 def _with_groups(files: list[ListedFile], group_by: str) -> list[ListedFile]:
@@ -315,9 +338,11 @@ def _class_names(files: list[ListedFile], root: Path, skipped: list[Skipped]) ->
                 f"hint: {fix}, or leave it out with `--exclude-class {file.class_name}`."
             )
     if len(learned) < 2:
+        empty = [s.path for s in skipped if s.reason == "empty_folder"]
+        without = f" (no picture in {', '.join(empty[:3])})" if empty else ""
         raise DatasetError(
-            f"Only one class, {learned[0]!r}, in {root}; a classifier needs at least two.\n"
-            "hint: add a folder with pictures of something else."
+            f"Only one class, {learned[0]!r}, in {root}{without}; a classifier needs at least two.\n"
+            f"hint: {_second_class_hint(files, root)}"
         )
     alike_names: dict[str, list[str]] = defaultdict(list)
     for name in learned:
@@ -331,9 +356,18 @@ def _class_names(files: list[ListedFile], root: Path, skipped: list[Skipped]) ->
     return tuple(learned)
 
 
-def _neighbour_hint(path: Path) -> str:
-    import difflib
+def _second_class_hint(files: list[ListedFile], root: Path) -> str:
+    """What to do where all pictures are of one class: the classes may lie one folder further down."""
+    folders = [PurePosixPath(file.path).parts[:-1] for file in files]
+    depth = 1 if files[0].part is None else 2
+    inner = sorted({parts[depth] for parts in folders if len(parts) > depth})
+    if len(inner) > 1 or any(name.lower() in PART_OF for name in inner):
+        inside = f"{', '.join(inner[:3])}{', ...' if len(inner) > 3 else ''}"
+        return f"it holds {inside}; if these are what you mean, give {str(root.joinpath(*folders[0][:depth]))!r}."
+    return "add a folder with pictures of something else."
 
+
+def _neighbour_hint(path: Path) -> str:
     try:
         names = [p.name for p in path.parent.iterdir() if not is_hidden(p.name)]
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -36,40 +37,62 @@ def read_csv(path: Path) -> list[ListedFile]:
     """
     root = path.resolve().parent
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = path.read_text(encoding="utf-8-sig")
+        first_line = text.split("\n", 1)[0]
+        delimiter = max(",;\t", key=first_line.count)  # a semicolon is what Excel writes where the comma is decimal
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        rows, header = list(reader), reader.fieldnames or []
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not in UTF-8: {error}.\nhint: save it as CSV in UTF-8.") from error
+    except (OSError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as CSV: {error}.\nhint: save it as UTF-8, comma separated.") from error
-    columns = {(name or "").strip().lower() for name in (rows[0] if rows else {}) if isinstance(name, str)}
-    if not {"path", "label"} <= columns:
+    columns = [name.strip().lower() for name in header]
+    if not {"path", "label"} <= set(columns):
         raise DatasetError(
             f"{path} must have a first line with the columns path,label and may have split and group; "
-            f"received {', '.join(sorted(columns)) or 'no rows'}.\nhint: add the line `path,label` at the top."
+            f"received {', '.join(columns) or 'an empty file'}.\nhint: add the line `path,label` at the top."
         )
     files = []
     for number, row in enumerate(rows, start=2):  # row 1 is the header, as a spreadsheet counts
-        values = {(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str | None)}
+        if any(cell.strip() for cell in row.pop(None, ())):  # None is what DictReader calls cells beyond the header
+            raise DatasetError(
+                f"Row {number} of {path} has more cells than the first line names.\n"
+                f"hint: put a text that holds {delimiter!r} in double quotes."
+            )
+        values = {name.strip().lower(): (value or "").strip() for name, value in row.items()}
         if not any(values.values()):
             continue
         if not values["path"] or not values["label"]:
             raise DatasetError(f"Row {number} of {path} lacks a path or a label.\nhint: fill it in, or delete the row.")
-        picture = Path(values["path"])
-        absolute = picture if picture.is_absolute() else root / picture
-        if not absolute.is_file():
+        absolute = _find(values["path"], root)
+        if absolute is None:
             raise DatasetError(
                 f"Row {number} of {path}: there is no file {values['path']!r}.\n"
                 f"hint: paths are relative to {root}; correct the path or delete the row."
             )
         part = values.get("split", "").lower() or None
         if part is not None and part not in PART_OF:
-            raise DatasetError(f"Row {number} of {path}: split must be train, val or test; received {values['split']!r}.")
+            raise DatasetError(
+                f"Row {number} of {path}: split must be train, val or test; received {values['split']!r}.\n"
+                "hint: correct it, or leave the column out and the pictures are divided for you."
+            )
         relative = Path(os.path.relpath(absolute, root)).as_posix()
         files.append(ListedFile(relative, values["label"], PART_OF[part] if part else None, values.get("group") or None))
     _refuse_bad_csv(files, path)
     return files
 
 
+def _find(text: str, root: Path) -> Path | None:
+    """The file that a cell names, written with slashes or, on whatever system, with backslashes."""
+    for spelling in (text, text.replace("\\", "/")):
+        if (root / spelling).is_file():
+            return root / spelling
+    return None
+
+
 def _refuse_bad_csv(files: list[ListedFile], path: Path) -> None:
+    if not files:
+        raise DatasetError(f"{path} has no row below its first line.\nhint: write a row for each picture.")
     twice = [name for name, count in Counter(f.path for f in files).items() if count > 1]
     if twice:
         raise DatasetError(f"{path} names {twice[0]!r} twice.\nhint: keep one row per picture.")
@@ -78,7 +101,7 @@ def _refuse_bad_csv(files: list[ListedFile], path: Path) -> None:
         raise DatasetError(
             f"{path}: {without} of {len(files)} rows have no split.\nhint: fill the column in for all rows, or leave it out."
         )
-    if files and not without and not any(f.part == "train" for f in files):
+    if not without and not any(f.part == "train" for f in files):
         raise DatasetError(f"{path} has no row with split `train`.\nhint: mark the pictures to learn from.")
     groups: dict[str, set[str | None]] = defaultdict(set)
     for file in files:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.errors import DatasetError
-from fieldguide.records import LabeledImage, Split
+from fieldguide.records import ImageIndex, LabeledImage, Split
 
 FLAT_FRACTIONS = (0.70, 0.15, 0.15)
 VAL_FRACTION = 0.15  # carved from a training part that came without validation
@@ -46,6 +46,7 @@ def split_images(
     labels = np.array([image.label for image in images], dtype=np.int64)
     groups = _groups(images, pixel_hashes)
     _refuse_straddling_groups(images)
+    _refuse_small_classes(images, groups, class_names, root)
     is_flat = all(image.part is None for image in images)
     given = {
         part: np.array([i for i, image in enumerate(images) if image.part == part], dtype=np.int64)
@@ -58,7 +59,6 @@ def split_images(
         train, val, test = _divide(everything, labels, groups, fractions, seed, class_names, root)
     elif len(given["val"]):
         train, val, test = given["train"], given["val"], given["test"]
-        _refuse_small_classes(labels[train], class_names, root)
     else:
         shares = (1 - VAL_FRACTION, VAL_FRACTION)
         train, val = _divide(given["train"], labels, groups, shares, seed, class_names, root)
@@ -74,6 +74,17 @@ def split_images(
         val_is_given=not is_flat and len(given["val"]) > 0,
         fractions=fractions,
     )
+
+
+def refuse_unsplittable(index: ImageIndex) -> None:
+    """Refuses at once, before a picture is opened, what `split_images` would refuse even if all of them can be read.
+
+    Raises:
+        DatasetError: as `split_images`.
+    """
+    alone = [str(i) for i in range(len(index.images))]
+    _refuse_straddling_groups(index.images)
+    _refuse_small_classes(index.images, _groups(index.images, alone), index.class_names, index.root)
 
 
 def fold_numbers(labels: NDArray[np.int64], groups: NDArray[np.int64], *, num_folds: int, seed: int) -> NDArray[np.int64]:
@@ -145,19 +156,6 @@ def _divide(
     class_names: Sequence[str],
     root: str,
 ) -> list[NDArray[np.int64]]:
-    for label, name in enumerate(class_names):
-        mine = positions[labels[positions] == label]
-        num_groups = len(np.unique(groups[mine]))
-        if num_groups < len(shares):
-            sides = "a train/val/test split" if len(shares) == 3 else "a train/val split"
-            counted = f"{len(mine)} readable image(s)"
-            if num_groups < len(mine):
-                counted += f" in {num_groups} group(s) of copies or of your grouping"
-            raise DatasetError(
-                f"Class {name!r} has {counted}; {sides} needs at least {len(shares)}.\n"
-                f"Received: root={root}, fractions={tuple(round(s, 2) for s in shares)}.\n"
-                f"hint: add pictures of {name!r}, or leave the class out with `--exclude-class {name}`."
-            )
     side_of = _assign(labels[positions], groups[positions], np.array(shares), np.random.default_rng(seed))
     result = [positions[side_of == side] for side in range(len(shares))]
     for part in result:
@@ -172,13 +170,26 @@ def _divide(
     return result
 
 
-def _refuse_small_classes(train_labels: NDArray[np.int64], class_names: Sequence[str], root: str) -> None:
-    counts = np.bincount(train_labels, minlength=len(class_names))
-    for name, count in zip(class_names, counts.tolist(), strict=True):
-        if count < 2:
+def _refuse_small_classes(
+    images: Sequence[LabeledImage], groups: NDArray[np.int64], class_names: Sequence[str], root: str
+) -> None:
+    parts = {image.part for image in images}
+    needed, purpose = (3, "a train/val/test split") if parts == {None} else (2, "a train/val split")
+    if "val" in parts:
+        purpose = "training"
+    groups_of: dict[int, list[int]] = defaultdict(list)
+    for image, group in zip(images, groups.tolist(), strict=True):
+        if image.part in (None, "train"):
+            groups_of[image.label].append(group)
+    for label, name in enumerate(class_names):
+        mine = groups_of[label]
+        num_groups = len(set(mine))
+        if (len(mine) if "val" in parts else num_groups) < needed:
+            counted = f"{len(mine)} picture{'s' if len(mine) != 1 else ''}"
+            if num_groups < len(mine):
+                counted += f" in {num_groups} group{'s' if num_groups != 1 else ''} of copies or of your grouping"
             raise DatasetError(
-                f"Class {name!r} has {count} readable training image(s); at least 2 are needed.\n"
-                f"Received: root={root}.\n"
+                f"Class {name!r} has {counted} to learn from; {purpose} needs at least {needed}.\nReceived: root={root}.\n"
                 f"hint: add pictures of {name!r}, or leave the class out with `--exclude-class {name}`."
             )
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import shlex
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -46,10 +47,28 @@ def fingerprint(scanned: Scan) -> str:
     return hasher.hexdigest()
 
 
-def command(source: str | os.PathLike[str], directory: Path, recipe: str, seed: int) -> str:
-    """The command line that repeats the run."""
-    words = ["fieldguide", "train", os.fspath(source), "--out", str(directory), "--recipe", recipe]
-    return shlex.join([*words, "--seed", str(seed)])
+def train_command(source: str | os.PathLike[str], directory: Path, **options: object) -> str:
+    """The command line that repeats a run.
+
+    Args:
+        source: the pictures.
+        directory: the run folder.
+        **options: by their name in Python; one that is None, False or empty is left out, a tuple is given word by word.
+    """
+    words = ["fieldguide", "train", os.fspath(source), "--out", str(directory)]
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif value is not None and value is not False:
+            for item in value if isinstance(value, tuple) else (value,):
+                words += [flag, str(item)]
+    return shell_command(*words)
+
+
+def shell_command(*words: str) -> str:
+    """Words as a command line that can be copied, quoted as this system's shell wants it."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def environment(precision: str, dataset: str, command: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from fieldguide.data import decoding
 from fieldguide.data.cache import Cache
 from fieldguide.data.index import describe, index_folder
 from fieldguide.data.scan import Scan, keep_pixels, take, thumbnails
-from fieldguide.data.split import split_images
+from fieldguide.data.split import refuse_unsplittable, split_images
 from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.embedding.novelty import DEFAULT_REJECT, check_reject
@@ -31,7 +31,7 @@ from fieldguide.records import Audit, Evaluation, ImageIndex, Preprocessing, Run
 from fieldguide.reporting.report import shown_paths, write_report
 from fieldguide.storage import csv_text, free_name, write_json, write_text
 from fieldguide.workflow.certainty import learn_from_held_out
-from fieldguide.workflow.provenance import Stages, command, environment, fingerprint
+from fieldguide.workflow.provenance import Stages, environment, fingerprint, train_command
 from fieldguide.workflow.scanning import embedding_consumer, scan_with_progress
 from fieldguide.workflow.scoring import evaluate_parts, suspects
 
@@ -78,10 +78,19 @@ def train(
     reject = DEFAULT_REJECT if reject is None else reject
     check_reject(reject)
     stages = Stages()
+    options = {
+        "group_by": group_by,
+        "exclude_class": tuple(exclude_classes),
+        "merge_subfolders": merge_subfolders,
+        "sixteen_bit_max": sixteen_bit_max,
+        "reject": None if reject == DEFAULT_REJECT else reject,
+        "precision": None if precision == "auto" else precision,
+    }
     preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=sixteen_bit_max)
     with stages.time("index"):
         index = index_folder(source, group_by=group_by, exclude_classes=exclude_classes, merge_subfolders=merge_subfolders)
     say(describe(index))
+    refuse_unsplittable(index)
     root = Path(index.root)
     directory = _claim(out, root if index.layout != "csv" else Path(source), say)
     write_json(directory / "recipe.json", {"recipe": recipe.name, "settings": recipe.to_json(), "seed": seed})
@@ -96,6 +105,7 @@ def train(
             scanned = scan_with_progress(index, preprocessing, cache, consumer=consumer, title=title, progress=progress)
         with stages.time("audit + split"):
             audit = audit_scan(index, scanned)
+            _say_findings(audit, say)
             split = split_images(
                 scanned.images,
                 index.class_names,
@@ -104,7 +114,6 @@ def train(
                 root=index.root,
             )
             _write_data_records(directory, index, audit, split)
-        _say_findings(audit, say)
         with stages.time("train"):
             used = _used(split, recipe)
             fitted = recipe.fit(_training_data(scanned, used, seed, progress))
@@ -150,6 +159,7 @@ def train(
                 arrays = {path: np.frombuffer(jpeg, np.uint8) for path, jpeg in pictures.items()}
                 write_tensors(directory / "evaluation" / "thumbnails.safetensors", arrays)
             write_json(directory / "evaluation" / "suspects.json", {"suspects": doubted})
+            command = train_command(source, directory, recipe=recipe.name, seed=seed, **options)
             run = Run(
                 directory=str(directory),
                 recipe=recipe.name,
@@ -159,7 +169,7 @@ def train(
                 layout=describe(index),
                 scores=scores,
                 seconds=stages.seconds(),
-                environment=environment(engine.precision, root.name, command(source, directory, recipe.name, seed)),
+                environment=environment(engine.precision, root.name, command),
                 data_fingerprint=digest,
                 history=fitted.history,
                 learning_curve=fitted.learning_curve,
