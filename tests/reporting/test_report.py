@@ -194,6 +194,7 @@ def test_figures_lie_beside_the_page_with_their_numbers(write, tmp_path, make_ev
     assert names == {
         *("confusion_matrix.png", "confusion_matrix.csv", "per_class.png", "per_class.csv", "predictions-test.csv"),
         *("curves.png", "curves.csv", "learning_curve.png", "learning_curve.csv"),
+        *("reliability.png", "reliability.csv", "coverage.png", "coverage.csv"),
     }
     rows = list(csv.DictReader((folder / "predictions-test.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 80

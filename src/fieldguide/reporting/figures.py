@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fieldguide.evaluation import metrics
+from fieldguide.evaluation.calibration import coverage_curve, reliability
 from fieldguide.records import Evaluation, Run
 from fieldguide.reporting import plots
 from fieldguide.reporting.rendering import to_png
@@ -19,7 +20,9 @@ PATH_COLUMNS = ("strength", "train_accuracy", "val_accuracy", "val_log_loss", "c
 LEARNING_CURVE_COLUMNS = ("num_images", "accuracy", "low", "high")
 PER_CLASS_COLUMNS = ("class_name", "precision", "recall", "f1", "support", "auc")
 CONFUSION_COLUMNS = ("true_class", "predicted_class", "num_images", "share_of_true_class")
-PREDICTION_COLUMNS = ("path", "label", "predicted", "probability", "correct")
+PREDICTION_COLUMNS = ("path", "label", "predicted", "probability", "novelty", "correct")
+RELIABILITY_COLUMNS = ("low", "high", "num_images", "confidence", "accuracy", "accuracy_low", "accuracy_high")
+COVERAGE_COLUMNS = ("coverage", "accuracy", "confidence")
 
 
 def write_figures(directory: Path, *, run: Run, evaluation: Evaluation | None) -> None:
@@ -44,6 +47,13 @@ def write_figures(directory: Path, *, run: Run, evaluation: Evaluation | None) -
         _write_csv(directory / "confusion_matrix.csv", _confusion_rows(evaluation), CONFUSION_COLUMNS)
         write_bytes(directory / "per_class.png", to_png(plots.per_class(evaluation)))
         _write_csv(directory / "per_class.csv", metrics.per_class(evaluation), PER_CLASS_COLUMNS)
+        write_bytes(directory / "reliability.png", to_png(plots.reliability_diagram(evaluation)))
+        rows = reliability(evaluation.probabilities, evaluation.labels)
+        _write_csv(directory / "reliability.csv", ({**row, **_bounds(row)} for row in rows), RELIABILITY_COLUMNS)
+        write_bytes(directory / "coverage.png", to_png(plots.coverage(evaluation)))
+        share, accuracy, confidence = (values.round(6).tolist() for values in coverage_curve(evaluation))
+        points = [dict(zip(COVERAGE_COLUMNS, point, strict=True)) for point in zip(share, accuracy, confidence, strict=True)]
+        _write_csv(directory / "coverage.csv", points, COVERAGE_COLUMNS)
         predictions = directory / f"predictions-{evaluation.part}.csv"
         _write_csv(predictions, _prediction_rows(evaluation), PREDICTION_COLUMNS)
 
@@ -75,15 +85,22 @@ def _confusion_rows(evaluation: Evaluation) -> Iterable[dict[str, Any]]:
 def _prediction_rows(evaluation: Evaluation) -> Iterable[dict[str, Any]]:
     names = evaluation.class_names
     probabilities = evaluation.probabilities.max(axis=1).astype(float).round(6).tolist()
-    columns = (evaluation.paths, evaluation.labels.tolist(), evaluation.predicted.tolist(), probabilities)
-    for path, label, predicted, probability in zip(*columns, strict=True):
+    known = evaluation.novelties
+    novelties = [None] * len(evaluation.labels) if known is None else known.astype(float).round(4).tolist()
+    columns = (evaluation.paths, evaluation.labels.tolist(), evaluation.predicted.tolist(), probabilities, novelties)
+    for path, label, predicted, probability, novelty in zip(*columns, strict=True):
         yield dict(
             path=path,
             label=names[label],
             predicted=names[predicted],
             probability=probability,
+            novelty=novelty,
             correct=label == predicted,
         )
+
+
+def _bounds(row: Mapping[str, Any]) -> dict[str, float]:
+    return dict(zip(("accuracy_low", "accuracy_high"), row["interval"], strict=True))
 
 
 def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:

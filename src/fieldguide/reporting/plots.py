@@ -19,6 +19,7 @@ from fieldguide.errors import DatasetError
 from fieldguide.evaluation import metrics
 from fieldguide.records import Evaluation, Run
 from fieldguide.reporting import examples
+from fieldguide.reporting.certainty_plots import coverage, reliability_diagram
 from fieldguide.reporting.network_plots import activations, dropout, feature_maps, filters, pooling
 from fieldguide.reporting.style import BLUE, INK, ORANGE, TEXT_POINTS, new_figure, style_axes
 
@@ -31,6 +32,7 @@ __all__ = [
     "activations",
     "best_epoch",
     "confusion_matrix",
+    "coverage",
     "curves",
     "dropout",
     "example_predictions",
@@ -40,6 +42,7 @@ __all__ = [
     "per_class",
     "pooling",
     "regularisation_path",
+    "reliability_diagram",
     "row_shares",
 ]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fieldguide.evaluation import metrics
 from fieldguide.records import PARTS, Audit, Evaluation, Finding, Run
 from fieldguide.reporting import examples, figures, plots, wording
+from fieldguide.reporting.certainty import certainty_section
 from fieldguide.reporting.rendering import to_svg
 from fieldguide.storage import write_text
 
@@ -85,6 +86,7 @@ def write_report(
         confusion=_confusion(evaluation) if evaluation else None,
         per_class=metrics.per_class(evaluation) if evaluation else (),
         averages=metrics.averages(evaluation) if evaluation else {},
+        certainty=certainty_section(run, evaluations, evaluation) if evaluation else None,
         galleries=_galleries(evaluation, thumbnails) if evaluation else [],
         suspects=[{**suspect, **_picture(suspect["path"], thumbnails)} for suspect in suspects[:_MOST_EXAMPLES]],
         quoted_directory=shlex.quote(run.directory),

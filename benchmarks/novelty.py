@@ -1,0 +1,148 @@
+"""Strangers: what share is turned away, what share of own pictures with them, and how other scores would do.
+
+    python benchmarks/novelty.py far CATS_DOGS CIFAR10    strangers of other kinds, for a classifier of cats and dogs
+    python benchmarks/novelty.py near DATASET [PER_CLASS] each class left out in turn: strangers that resemble the classes
+    python benchmarks/novelty.py cost DATASET             seconds that the fit takes
+
+A row per set and score goes to results/novelty.csv. `novelty` is what ships: its border was learned from held-out training
+pictures. For the scores beside it the border is the 99th percentile of the own test pictures themselves, which flatters them.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import strangers
+from embedded import Embedded, embed_folder, embed_pictures
+from measure import add_row
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+import fieldguide
+from fieldguide.classifier import load
+from fieldguide.data.split import fold_numbers
+from fieldguide.embedding.linear_head import LinearHead, fit_head, softmax
+from fieldguide.embedding.novelty import Novelty, fit_novelty, unit_length
+
+COUNT = 300  # strangers of each kind
+REJECT = 0.01
+Scores = Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]]
+
+
+def _scores(novelty: Novelty, head: LinearHead, train: NDArray[Any], test: NDArray[Any]) -> Scores:
+    """Functions of embeddings; the larger, the stranger. `test` scales the sum of two of them."""
+    own = unit_length(train)
+
+    def nearest(k: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        return lambda x: -np.sort(unit_length(x) @ own.T, axis=1)[:, -k]
+
+    def energy(x: NDArray[Any]) -> NDArray[Any]:
+        return -np.logaddexp.reduce(head.logits(x), axis=1)
+
+    spreads = novelty.scores(test).std(), energy(test).std()
+    return {
+        "novelty": novelty.scores,
+        "top probability": lambda x: 1 - softmax(head.logits(x)).max(axis=1),
+        "energy": energy,
+        "nearest neighbour": nearest(1),
+        "10th nearest neighbour": nearest(10),
+        "novelty + energy": lambda x: novelty.scores(x) / spreads[0] + energy(x) / spreads[1],
+    }
+
+
+def _row(what: str, trained_on: str, name: str, score: str, own: NDArray[Any], them: NDArray[Any], border: float) -> None:
+    is_stranger = np.repeat([0, 1], [len(own), len(them)])
+    add_row(
+        "novelty",
+        {
+            "what": what,
+            "trained_on": trained_on,
+            "strangers": name,
+            "score": score,
+            "auroc": round(float(roc_auc_score(is_stranger, np.concatenate([own, them]))), 4),
+            "own_turned_away": round(float((own > border).mean()), 4),
+            "num_own": len(own),
+            "strangers_caught": round(float((them > border).mean()), 4),
+            "num_strangers": len(them),
+        },
+    )
+
+
+def far(dataset: str, cifar10: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = fieldguide.train(dataset, out=Path(folder, "run"), reject=REJECT)
+        classifier = load(run.directory)
+        head, novelty = classifier.bundle.head, classifier.certainty.novelty
+        own = embed_folder(dataset)
+        train, test = own.embeddings[own.part("train", "val")], own.embeddings[own.split.test]
+        sets = {name: embed_pictures(make(COUNT), classifier.engine()) for name, make in strangers.far().items()}
+        sets["CIFAR-10 without cats and dogs"] = _others(embed_folder(Path(cifar10, "test")))
+        easy = {name: embed_pictures(make(COUNT), classifier.engine()) for name, make in strangers.easy().items()}
+        for score, function in _scores(novelty, head, train, test).items():
+            of_own = function(test)
+            border = 1.0 if score == "novelty" else float(np.quantile(of_own, 1 - REJECT))
+            for what, those in (("far", sets), ("easy", easy)):
+                for name, embeddings in those.items():
+                    _row(what, Path(dataset).name, name, score, of_own, function(embeddings), border)
+
+
+def _others(cifar: Embedded) -> NDArray[Any]:
+    names = np.array(cifar.split.class_names)[cifar.split.labels]
+    return cifar.embeddings[~np.isin(names, ("cat", "cats", "dog", "dogs"))]
+
+
+def near(dataset: str, per_class: int) -> None:
+    """Fitted without the class; scored on pictures that were not fitted to, all of the training part."""
+    data = embed_folder(dataset)
+    labels, names = data.split.labels, data.split.class_names
+    rng = np.random.default_rng(0)
+    shuffled = rng.permutation(data.part("train", "val"))
+    of_class = [shuffled[labels[shuffled] == c] for c in range(len(names))]
+    fitted_to = np.sort(np.concatenate([positions[:per_class] for positions in of_class]))
+    scored = np.sort(np.concatenate([positions[per_class : 2 * per_class] for positions in of_class]))
+    for c, name in enumerate(names):
+        known = fitted_to[labels[fitted_to] != c]
+        x, y = data.embeddings[known], np.where(labels[known] > c, labels[known] - 1, labels[known])
+        own, them = (data.embeddings[scored[mine]] for mine in (labels[scored] != c, labels[scored] == c))
+        novelty = fit_novelty(x, y, _folds(y), num_classes=len(names) - 1, reject=REJECT).novelty
+        head = fit_head(x, y, num_classes=len(names) - 1, strength=10**-2.5)
+        for score, function in _scores(novelty, head, x, own).items():
+            of_own = function(own)
+            border = 1.0 if score == "novelty" else float(np.quantile(of_own, 1 - REJECT))
+            _row("near", Path(dataset).name, name, score, of_own, function(them), border)
+    x, y = data.embeddings[fitted_to], labels[fitted_to]
+    caught = fit_novelty(x, y, _folds(y), num_classes=len(names), reject=REJECT).caught
+    print(
+        "a run on the same pictures would print",
+        np.round(np.mean(caught), 4),
+        dict(zip(names, np.round(caught, 3), strict=True)),
+    )
+
+
+def cost(dataset: str) -> None:
+    data = embed_folder(dataset)
+    positions = data.part("train", "val")
+    x, y = data.embeddings[positions], data.split.labels[positions]
+    folds = _folds(y)
+    for _ in range(3):
+        started, used = time.perf_counter(), time.process_time()
+        fit_novelty(x, y, folds, num_classes=len(data.split.class_names))
+        print(f"{len(y)} pictures: {time.perf_counter() - started:.2f} s, {time.process_time() - used:.2f} s of processor")
+
+
+def _folds(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    return fold_numbers(labels, np.arange(len(labels)), num_folds=5, seed=0)
+
+
+if __name__ == "__main__":
+    what, *rest = sys.argv[1:]
+    if what == "near":
+        near(rest[0], int(rest[1]) if rest[1:] else 300)
+    else:
+        {"far": far, "cost": cost}[what](*rest)
