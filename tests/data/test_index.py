@@ -91,7 +91,7 @@ def test_csv_rows_give_label_split_and_group(make_folder):
         ("path,label\npictures/000.jpg,cat, black", "Row 2.*more cells"),
         ("path,label\n", "no row below its first line"),
         ("", "columns path,label.*received an empty file"),
-        ("path,label\npictures/000.jpg,caf\udce9", "not in UTF-8"),
+        ("path,label\npictures/000.jpg,cats\udce9", "not in UTF-8"),
         ("file,class\npictures/000.jpg,a", "columns path,label"),
         ("path,label,split\npictures/000.jpg,a,holdout", "Row 2.*'holdout'"),
         ("path,label\npictures/000.jpg,a\npictures/000.jpg,b", "names 'pictures/000.jpg' twice"),
