@@ -185,3 +185,26 @@ def test_classic_knows_strangers_and_temperature_from_its_validation_part(colors
     assert bundle.certainty.novelty.class_means.shape == (3, 16)
     evaluation = fieldguide.evaluate(run.directory)
     assert evaluation.novelties.shape == (24,) and 0.05 <= bundle.certainty.temperature <= 20
+
+
+def test_two_runs_are_compared_on_the_command_line_and_on_a_page(run, colors, tmp_path, capsys):
+    other = fieldguide.train(colors, out=tmp_path / "other", recipe=fieldguide.Transfer(strengths=(1e-6,)), progress=False)
+    page = tmp_path / "compare.html"
+    assert cli("compare", run.directory, other.directory, "--html", str(page)) == 0
+    printed = capsys.readouterr().out
+    assert "No difference can be told from chance" in printed and f"page:   {page}" in printed
+    assert cli("compare", run.directory, other.directory, "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert {"difference", "interval", "p_value", "num_images", "flips"} <= set(values) and values["num_images"] == 24
+    text = page.read_text(encoding="utf-8")
+    assert "Is B better than A?" in text and "<script" not in text
+    found = fieldguide.compare(run.directory, other.directory, data=colors)
+    assert found.num_images == 24
+
+
+def test_runs_with_other_test_pictures_are_not_compared(run, make_folder, tmp_path, capsys):
+    folder = make_folder({f"{part}/{hue}": 6 for part in ("train", "test") for hue in HUES}, first_seed=500)
+    other = fieldguide.train(folder, out=tmp_path / "other", progress=False)
+    assert cli("compare", run.directory, other.directory) == 1
+    message = capsys.readouterr().err
+    assert "6 picture(s) only in" in message and "18 with another content under the same name" in message

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from fieldguide.cli.asking import evaluate, predict, report, verify
+from fieldguide.cli.asking import compare, evaluate, predict, report, verify
 from fieldguide.cli.learning import audit, demo, train
 from fieldguide.cli.printing import say
 from fieldguide.errors import FieldguideError
 
-VERBS = (demo, audit, train, evaluate, predict, report, verify)
+VERBS = (demo, audit, train, evaluate, predict, report, compare, verify)
 
 app = typer.Typer(
     name="fieldguide",

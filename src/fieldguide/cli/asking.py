@@ -12,6 +12,8 @@ import typer
 from fieldguide.cli.options import Json, Precision, Reject, RunPath
 from fieldguide.cli.printing import prediction_line, print_json, say, score_line
 
+_MOST_FLIPS = 10  # listed as text
+
 
 def evaluate(
     run: RunPath,
@@ -98,6 +100,38 @@ def report(
     from fieldguide import workflow
 
     print(workflow.report(run))
+
+
+def compare(
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="Run folder.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Run folder; differences are B minus A.")],
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Score both on these labelled pictures instead.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a page that shows what flipped.")] = None,
+    precision: Precision = "auto",
+    as_json: Json = False,
+) -> None:
+    """Say whether RUN_B is better than RUN_A, pair by pair on the same pictures, and which pictures flipped."""
+    from fieldguide import workflow
+    from fieldguide.reporting import wording
+
+    found = workflow.compare(run_a, run_b, data=data, html=html, precision=precision)
+    if as_json:
+        print_json(found.to_json())
+        return
+    print(f"A: {found.a_accuracy:.2%}  {run_a}")
+    print(f"B: {found.b_accuracy:.2%}  {run_b}")
+    print(wording.comparison(found).replace("\xa0", " "))
+    width = max(len(row["class_name"]) for row in found.per_class)
+    print(f"{'':{width}}  pictures   B - A  gained  lost")
+    for row in found.per_class:
+        counts = f"{wording.points(row['difference']):>6}  {row['num_gained']:6,}  {row['num_lost']:4,}"
+        print(f"{row['class_name']:{width}}  {row['num_images']:8,}  {counts}")
+    for flip in found.flips[:_MOST_FLIPS]:
+        answers = f"A: {flip.a} {flip.a_probability:.0%}, B: {flip.b} {flip.b_probability:.0%}"
+        print(f"{flip.kind:7} {flip.path}: {flip.label}; {answers}")
+    if len(found.flips) > _MOST_FLIPS:
+        print(f"... and {len(found.flips) - _MOST_FLIPS:,} more (--json lists them all)")
+    print(f"page:   {html}" if html else "next:   --html FILE shows the pictures that flipped")
 
 
 def verify(

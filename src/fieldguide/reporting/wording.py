@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fieldguide.evaluation.compare import Comparison
 from fieldguide.evaluation.metrics import wilson_interval
 from fieldguide.records import Evaluation, Run
 
@@ -165,3 +166,21 @@ def learning_curve(run: Run) -> str:
         f"Accuracy was {percent(first.get('accuracy'))} with {number(first['num_images'])} training pictures and "
         f"{percent(last.get('accuracy'))} with {number(last['num_images'])}."
     )
+
+
+def points(difference: float | None) -> str:
+    """0.0125 -> "+1.25": a difference of shares, in percentage points."""
+    return "–" if difference is None else f"{100 * difference:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00")
+
+
+def comparison(found: Comparison) -> str:
+    """Whether B is better than A, in a sentence or two."""
+    low, high = found.interval
+    measured = (
+        f"B - A is {points(found.difference)} points of accuracy (95\xa0% interval {points(low)} to {points(high)}; p = "
+        f"{found.p_value:.2g}, McNemar's exact test; {found.num_images:,} {PART_NAMES.get(found.part, found.part)} pictures, "
+        f"of which {found.num_gained:,} gained and {found.num_lost:,} lost)."
+    )
+    if found.p_value >= 0.05:
+        return f"No difference can be told from chance. {measured}"
+    return f"{'B is better.' if found.difference > 0 else 'B is worse.'} {measured}"

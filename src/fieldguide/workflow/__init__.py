@@ -1,11 +1,12 @@
 """The order of the stages: what `train`, `audit`, `evaluate`, `predict` and `report` do, however they are called.
 
 `training` is the whole job, in the order of `training.train`; `scanning`, `scoring` and `provenance` are its pieces.
-`inspection` looks at a folder, `finished` works with what a training left behind.
+`inspection` looks at a folder, `finished` works with what a training left behind, `comparing` with two of them.
 """
 
+from fieldguide.workflow.comparing import compare
 from fieldguide.workflow.finished import evaluate, predict, report
 from fieldguide.workflow.inspection import audit
 from fieldguide.workflow.training import train
 
-__all__ = ["audit", "evaluate", "predict", "report", "train"]
+__all__ = ["audit", "compare", "evaluate", "predict", "report", "train"]
