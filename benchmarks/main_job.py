@@ -5,6 +5,7 @@
     python benchmarks/main_job.py predict DATASET [RUNS]     one picture from a cold process; the whole test part
     python benchmarks/main_job.py scan DATASET               index + scan + split without embedding (as `audit`)
     python benchmarks/main_job.py large [COUNT]              decode + shrink generated 12-megapixel JPEGs
+    python benchmarks/main_job.py precision DATASET          share of test pictures with the same top answer in f32 and bf16
 
 A row per run goes to results/main-job.csv.
 """
@@ -129,9 +130,33 @@ def _large(count: int) -> None:
     _row("decode + shrink 12-megapixel JPEGs", f"{done} generated", seconds, 0, f"{1000 * seconds / done:.1f} ms each")
 
 
+def _precision(dataset: str) -> None:
+    import numpy as np
+
+    import fieldguide
+
+    test = Path(dataset, next(p.name for p in Path(dataset).iterdir() if p.name.startswith("test")))
+    with tempfile.TemporaryDirectory() as folder:
+        run = fieldguide.train(dataset, out=Path(folder, "run"))
+        started = time.perf_counter()
+        answers = {
+            precision: [p.probabilities for p in fieldguide.predict(run.directory, test, precision=precision)]
+            for precision in ("f32", "bf16")
+        }
+        seconds = time.perf_counter() - started
+    f32, bf16 = (np.array([list(p.values()) for p in answers[name]]) for name in ("f32", "bf16"))
+    same = f32.argmax(axis=1) == bf16.argmax(axis=1)
+    detail = (
+        f"{same.sum()} of {len(same)} ({same.mean():.2%}); largest difference of a probability {np.abs(f32 - bf16).max():.3f}"
+    )
+    _row("same top answer in f32 and bf16", Path(dataset).name, seconds, 0, detail)
+
+
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
-    if what == "large":
+    if what == "precision":
+        _precision(rest[0])
+    elif what == "large":
         _large(int(rest[0]) if rest else 2000)
     elif what == "scan":
         _scan(rest[0])
