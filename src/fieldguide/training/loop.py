@@ -165,7 +165,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self.history: list[dict[str, float | int]] = []
         self.best_epoch = 0
         self._momentum = average_momentum
-        self._average: list[NDArray[np.float32]] = []
+        self._average: list[Any] = []  # tf.Variable
         self._moving: list[NDArray[np.float32]] = []  # what training goes on with after validation
         self._best: list[NDArray[np.float32]] = []
         self._num_steps = 0
@@ -174,7 +174,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Starts the average where the weights are."""
-        self._average = self._copy_weights()
+        self._average = [tf.Variable(weight) for weight in self._copy_weights()]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the clock."""
@@ -184,13 +184,17 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         """Moves the average; the first steps count more, so that it does not drag the random start along."""
         self._num_steps += 1
         momentum = min(self._momentum, self._num_steps / (self._num_steps + 9))
+        self._move(tf.constant(1 - momentum, tf.float32))
+
+    @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]  # one call, on all cores: in Python it cost as much as the step
+    def _move(self, rate: Any) -> None:
         for average, weight in zip(self._average, self.model.weights, strict=True):
-            average += np.float32(1 - momentum) * (weight.numpy() - average)
+            average.assign_add(rate * (weight.value - average))
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Puts the average in the place of the weights."""
         self._moving = self._copy_weights()
-        self._put(self._average)
+        self._put([average.numpy() for average in self._average])
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         """Puts the weights back."""
@@ -217,7 +221,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         row["seconds"] = time.perf_counter() - self._started
         if not self.history or _rank(row) > _rank(self.history[self.best_epoch - 1]):
             self.best_epoch = epoch + 1
-            self._best = [average.copy() for average in self._average]
+            self._best = [average.numpy() for average in self._average]
         self.history.append(row)
 
     def restore(self) -> None:
