@@ -16,7 +16,9 @@ from fieldguide.recipes.classic import Classic
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.recipe import Examples, TrainingData
 
-SMALL = Classic(image_size=(16, 20), filters=(8, 8), units=16, epochs=3, min_steps=0, batch_size=16, dropout=0.2)
+SMALL = Classic(
+    image_size=(16, 20), filters=(8, 8), units=16, epochs=3, min_steps=0, batch_size=16, dropout=0.2, mixup=0.0, precision="f32"
+)
 HUES = np.array([(200, 50, 40), (40, 180, 60), (40, 60, 200)])
 
 Pictures = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -65,7 +67,7 @@ def test_the_history_has_a_row_for_each_epoch(fitted: Fitted) -> None:
     assert [row["epoch"] for row in fitted.history] == list(range(1, 13))
     names = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
     assert all(set(row) == names for row in fitted.history)
-    assert fitted.history[0]["learning_rate"] == pytest.approx(0.001)
+    assert fitted.history[0]["learning_rate"] == pytest.approx(0.002)
     assert fitted.history[-1]["learning_rate"] == pytest.approx(0, abs=1e-6)
     assert fitted.notes == ()
     assert not fitted.interrupted
@@ -86,6 +88,13 @@ def as_bytes(fitted: Fitted) -> dict[str, bytes]:
 def test_the_same_seed_gives_the_same_bytes() -> None:
     first, second = as_bytes(fit(seed=5)), as_bytes(fit(seed=5))
     assert first == second
+
+
+def test_in_bfloat16_it_learns_as_well_and_hands_out_float32_weights() -> None:
+    recipe = Classic.from_json({**SMALL.to_json(), "epochs": 12, "precision": "bf16"})
+    result = fit(recipe)
+    assert max(row["val_accuracy"] for row in result.history) > 0.9
+    assert {weight.dtype for weight in result.weights.values()} == {np.dtype(np.float32)}
 
 
 def test_another_seed_starts_from_other_weights() -> None:

@@ -11,7 +11,7 @@ training.import_tensorflow()
 
 import tensorflow as tf  # noqa: E402  # after the call that keeps it quiet
 
-from fieldguide.training.augmentation import Augmentation, augment  # noqa: E402
+from fieldguide.training.augmentation import Augmentation, augment, mix  # noqa: E402
 
 EVERYTHING = Augmentation(min_crop=0.6, max_rotation_degrees=15, brightness=0.3, contrast=0.5)
 
@@ -62,3 +62,38 @@ def test_a_crop_keeps_to_the_picture() -> None:
     assert spans.max() <= 190
     assert np.unique(spans).size > 8
     assert (np.diff(changed[:, 0, :, 0]) >= 0).all()  # nothing is mirrored in at the edges
+
+
+def test_saturation_keeps_the_grey_and_moves_the_colours() -> None:
+    red = np.zeros((8, 4, 4, 3), np.uint8) + np.array([200, 40, 40], np.uint8)
+    changed = run(red, (0, 0), Augmentation(horizontal_flip=False, saturation=0.5)).astype(float)
+    luma = changed @ [0.299, 0.587, 0.114]
+    assert np.abs(luma - (200 * 0.299 + 40 * 0.701)).max() < 1  # 87.84
+    spread = changed[:, 0, 0, 0] - changed[:, 0, 0, 1]
+    assert spread.min() >= 160 * 0.5 - 1
+    assert spread.max() <= 160 * 1.5 + 1
+    assert spread.std() > 10
+
+
+def mixed(pixels: np.ndarray, labels: np.ndarray, seed: tuple[int, int], alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    x, y = mix(tf.constant(pixels), tf.constant(labels), tf.constant(seed, tf.int64), Augmentation(mixup=alpha))
+    return x.numpy(), y.numpy()
+
+
+def test_mixup_blends_each_picture_with_its_neighbour_and_the_label_says_how_much() -> None:
+    labels = np.eye(8, dtype=np.float32)
+    pixels = np.broadcast_to(np.arange(0, 160, 20, dtype=np.uint8)[:, None, None, None], (8, 2, 2, 3)).copy()
+    x, y = mixed(pixels, labels, (1, 2), 0.4)
+    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-6)
+    assert (y.argmax(axis=1) == np.arange(8)).all()  # the greater share is the picture's own
+    assert ((y > 0).sum(axis=1) <= 2).all()
+    np.testing.assert_allclose(x[:, 0, 0, 0], y @ np.arange(0, 160, 20), atol=0.5)
+    again, _ = mixed(pixels, labels, (1, 2), 0.4)
+    np.testing.assert_array_equal(x, again)
+
+
+def test_without_mixup_pictures_and_labels_are_passed_on(pixels: np.ndarray) -> None:
+    labels = np.eye(16, dtype=np.float32)
+    x, y = mixed(pixels, labels, (1, 2), 0.0)
+    np.testing.assert_array_equal(x, pixels)
+    np.testing.assert_array_equal(y, labels)

@@ -27,9 +27,9 @@ def classic(
     x = ops.rescale(pixels, scale=1 / 127.5, offset=-1.0)  # 0..255 -> -1..1
     for number, width in enumerate(filters, start=1):
         x = ops.conv(x, f"block{number}_conv", filters=width, kernel_size=3)
+        x = ops.max_pool(x)  # (batch, height / 2**number, width / 2**number, width)
         x = ops.batch_norm(x, f"block{number}_norm")
         x = ops.relu(x)
-        x = ops.max_pool(x)  # (batch, height / 2**number, width / 2**number, width)
     x = ops.flatten(x)
     x = ops.dense(x, "dense", units=units, use_bias=False)  # the normalisation below has the bias
     x = ops.batch_norm(x, "dense_norm")

@@ -14,7 +14,14 @@ from fieldguide.models.registry import architecture
 
 
 class KerasOperations:
-    """The layers of `Operations` in Keras."""
+    """The layers of `Operations` in Keras.
+
+    Args:
+        dtype: Keras's dtype policy of the layers, "float32" or "mixed_bfloat16"; weights are float32 in both.
+    """
+
+    def __init__(self, dtype: str = "float32") -> None:
+        self._dtype = dtype
 
     def rescale(self, x: Any, *, scale: tuple[float, ...] | float, offset: tuple[float, ...] | float) -> Any:
         """See `Operations.rescale`."""
@@ -28,7 +35,14 @@ class KerasOperations:
         import keras
 
         return keras.layers.Conv2D(
-            filters, kernel_size, strides, "same", use_bias=use_bias, kernel_initializer="he_normal", name=name
+            filters,
+            kernel_size,
+            strides,
+            "same",
+            use_bias=use_bias,
+            kernel_initializer="he_normal",
+            name=name,
+            dtype=self._dtype,
         )(x)
 
     def depthwise_conv(self, x: Any, name: str, *, kernel_size: int, strides: int = 1) -> Any:
@@ -36,67 +50,68 @@ class KerasOperations:
         import keras
 
         return keras.layers.DepthwiseConv2D(
-            kernel_size, strides, "same", use_bias=False, depthwise_initializer="he_normal", name=name
+            kernel_size, strides, "same", use_bias=False, depthwise_initializer="he_normal", name=name, dtype=self._dtype
         )(x)
 
     def batch_norm(self, x: Any, name: str, *, epsilon: float = 1e-3) -> Any:
         """See `Operations.batch_norm`."""
         import keras
 
-        return keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=name)(x)
+        return keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=name, dtype=self._dtype)(x)
 
     def relu(self, x: Any, *, max_value: float | None = None) -> Any:
         """See `Operations.relu`."""
         import keras
 
-        return keras.layers.ReLU(max_value)(x)
+        return keras.layers.ReLU(max_value, dtype=self._dtype)(x)
 
     def max_pool(self, x: Any) -> Any:
         """See `Operations.max_pool`."""
         import keras
 
-        return keras.layers.MaxPooling2D(2)(x)
+        return keras.layers.MaxPooling2D(2, dtype=self._dtype)(x)
 
     def global_average_pool(self, x: Any) -> Any:
         """See `Operations.global_average_pool`."""
         import keras
 
-        return keras.layers.GlobalAveragePooling2D()(x)
+        return keras.layers.GlobalAveragePooling2D(dtype=self._dtype)(x)
 
     def flatten(self, x: Any) -> Any:
         """See `Operations.flatten`."""
         import keras
 
-        return keras.layers.Flatten()(x)
+        return keras.layers.Flatten(dtype=self._dtype)(x)
 
     def dense(self, x: Any, name: str, *, units: int, use_bias: bool = True) -> Any:
         """See `Operations.dense`."""
         import keras
 
-        return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer="he_normal", name=name)(x)
+        return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer="he_normal", name=name, dtype=self._dtype)(x)
 
     def dropout(self, x: Any, *, rate: float) -> Any:
         """See `Operations.dropout`."""
         import keras
 
-        return keras.layers.Dropout(rate)(x)
+        return keras.layers.Dropout(rate, dtype=self._dtype)(x)
 
     def add(self, x: Any, y: Any) -> Any:
         """See `Operations.add`."""
         import keras
 
-        return keras.layers.Add()([x, y])
+        return keras.layers.Add(dtype=self._dtype)([x, y])
 
 
-def build_keras(network: Network, *, num_classes: int) -> Any:
+def build_keras(network: Network, *, num_classes: int, dtype: str = "float32") -> Any:
     """A `keras.Model`: RGB uint8 (batch, *image_size, 3) -> logits (batch, num_classes), with fresh weights.
 
-    Its last layer is called `head`; the layer before it gives the embedding.
+    Its last layer is called `head`; the layer before it gives the embedding. With `dtype` "mixed_bfloat16" all but the
+    head compute in bfloat16; weights and logits stay float32.
     """
     import keras
 
     pixels = keras.Input((*network.image_size, 3), dtype="uint8", name="pixels")
-    embedding = architecture(network.architecture)(KerasOperations(), pixels, **network.options)
+    embedding = architecture(network.architecture)(KerasOperations(dtype), pixels, **network.options)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="head")(embedding)
     return keras.Model(pixels, logits, name=network.architecture)
 

@@ -15,6 +15,7 @@ from fieldguide.recipes.recipe import Examples, TrainingData
 from fieldguide.records import Record
 
 OPTIMIZERS = ("adamw", "sgd")
+PRECISIONS = ("auto", "f32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,23 @@ class Classic(Record):
     filters: tuple[int, ...] = (16, 32, 64, 128)  # of the convolution in each block
     units: int = 128  # of the dense layer below the last
     dropout: float = 0.5
-    epochs: int = 30
-    min_steps: int = 500  # small sets are seen more often, until this many batches have been learned from
-    batch_size: int = 32
+    epochs: int = 60
+    min_steps: int = 1000  # small sets are seen more often, until this many batches have been learned from
+    batch_size: int = 16
     optimizer: str = "adamw"
-    learning_rate: float = 0.001  # peak, after the warm-up
-    weight_decay: float = 0.01
+    learning_rate: float = 0.002  # peak, after the warm-up
+    weight_decay: float = 0.05
     label_smoothing: float = 0.1
     warmup_epochs: float = 1.0
-    average_momentum: float = 0.99  # of the moving average of the weights, per batch; 0 turns it off
+    average_momentum: float = 0.998  # of the moving average of the weights, per batch; 0 turns it off
     horizontal_flip: bool = True  # turn it off where left and right matter, as for digits and letters
-    min_crop: float = 0.7  # smallest share of height and width that a random crop keeps
+    min_crop: float = 0.5  # smallest share of height and width that a random crop keeps
     max_rotation_degrees: float = 10.0
-    brightness: float = 0.1  # largest shift, as a share of white
-    contrast: float = 0.2  # largest relative change
+    brightness: float = 0.2  # largest shift, as a share of white
+    contrast: float = 0.4  # largest relative change
+    saturation: float = 0.4  # largest relative change
+    mixup: float = 0.2  # alpha of the Beta(alpha, alpha) draw by which two pictures are blended; 0 turns it off
+    precision: str = "auto"  # of training: f32, bf16, or the faster of the two here
 
     def __post_init__(self) -> None:
         smallest = 2 ** len(self.filters)
@@ -61,11 +65,12 @@ class Classic(Record):
             _check(name, value, isinstance(value, int) and value >= 1, "a whole number >= 1")
         _check("min_steps", self.min_steps, self.min_steps >= 0, "a whole number >= 0")
         _check("optimizer", self.optimizer, self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
+        _check("precision", self.precision, self.precision in PRECISIONS, " or ".join(PRECISIONS))
         _check("learning_rate", self.learning_rate, 0 < self.learning_rate <= 10, "in (0, 10]")
         _check("min_crop", self.min_crop, 0 < self.min_crop <= 1, "in (0, 1]")
         for name in ("dropout", "label_smoothing", "average_momentum"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
-        for name in ("weight_decay", "brightness", "contrast"):
+        for name in ("weight_decay", "brightness", "contrast", "saturation", "mixup"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "in [0, 1]")
         _check("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= self.epochs, "in [0, epochs]")
         _check("max_rotation_degrees", self.max_rotation_degrees, 0 <= self.max_rotation_degrees <= 180, "in [0, 180]")
@@ -100,7 +105,8 @@ class Classic(Record):
         from fieldguide.training.loop import fit_model, make_deterministic
 
         make_deterministic(data.seed)
-        model = build_keras(self.network(), num_classes=data.num_classes)
+        dtype = "mixed_bfloat16" if self._precision() == "bf16" else "float32"
+        model = build_keras(self.network(), num_classes=data.num_classes, dtype=dtype)
         epochs = self.num_epochs(len(data.train.labels))
         result = fit_model(
             model,
@@ -127,6 +133,13 @@ class Classic(Record):
             interrupted=result.interrupted,
         )
 
+    def _precision(self) -> str:
+        if self.precision != "auto":
+            return self.precision
+        from fieldguide.embedding.engine import available_precision
+
+        return available_precision()
+
     def _loop_settings(self, epochs: int) -> Any:
         from fieldguide.training.augmentation import Augmentation
         from fieldguide.training.loop import LoopSettings
@@ -146,6 +159,8 @@ class Classic(Record):
                 max_rotation_degrees=self.max_rotation_degrees,
                 brightness=self.brightness,
                 contrast=self.contrast,
+                saturation=self.saturation,
+                mixup=self.mixup,
             ),
         )
 

@@ -21,6 +21,8 @@ class Augmentation:
     max_rotation_degrees: float = 0.0
     brightness: float = 0.0  # largest shift, as a share of white
     contrast: float = 0.0  # largest relative change of the distance from the picture's mean
+    saturation: float = 0.0  # largest relative change of the distance of a colour from its grey
+    mixup: float = 0.0  # alpha of the Beta(alpha, alpha) draw by which two pictures and their labels are mixed; 0 mixes none
 
 
 def augment(pixels: Any, seed: Any, settings: Augmentation) -> Any:
@@ -71,8 +73,36 @@ def _crop_turn_and_flip(x: Any, seed: Any, settings: Augmentation) -> Any:
     )
 
 
+def mix(pixels: Any, labels: Any, seed: Any, settings: Augmentation) -> tuple[Any, Any]:
+    """Mixup: each picture of a batch blended with the one before it, and its label likewise.
+
+    Args:
+        pixels: uint8 tensor, (batch, height, width, 3).
+        labels: one-hot, float32 tensor, (batch, num_classes).
+        seed: int tensor of shape (2,); equal seeds give equal results.
+        settings: `mixup` is the alpha of the draw.
+
+    Source: Zhang et al. 2018, https://arxiv.org/abs/1710.09412.
+    """
+    if settings.mixup == 0:
+        return pixels, labels
+    # Two Gamma(alpha) draws x, y make x / (x + y) a Beta(alpha, alpha) draw.
+    draws = tf.random.stateless_gamma((2, tf.shape(pixels)[0]), seed, settings.mixup)
+    draws = tf.maximum(draws, 1e-30)
+    share = draws[0] / (draws[0] + draws[1])  # (batch,)
+    share = tf.maximum(share, 1.0 - share)
+    of_pixels, of_labels = share[:, None, None, None], share[:, None]
+    x = tf.cast(pixels, tf.float32)
+    x = of_pixels * x + (1.0 - of_pixels) * tf.roll(x, 1, axis=0)
+    labels = of_labels * labels + (1.0 - of_labels) * tf.roll(labels, 1, axis=0)
+    return tf.cast(tf.round(x), tf.uint8), labels
+
+
 def _change_light(x: Any, seed: Any, settings: Augmentation) -> Any:
-    draws = 2.0 * tf.random.stateless_uniform((2, tf.shape(x)[0], 1, 1, 1), seed) - 1.0  # (2, batch, 1, 1, 1)
+    draws = 2.0 * tf.random.stateless_uniform((3, tf.shape(x)[0], 1, 1, 1), seed) - 1.0  # (3, batch, 1, 1, 1)
+    if settings.saturation:
+        grey = tf.tensordot(x, [0.299, 0.587, 0.114], 1)[..., None]  # ITU-R BT.601 luma
+        x = grey + (1.0 + settings.saturation * draws[2]) * (x - grey)
     mean = tf.reduce_mean(x, axis=(1, 2, 3), keepdims=True)
     contrast = 1.0 + settings.contrast * draws[0]
     return x * contrast + (mean * (1.0 - contrast) + 255.0 * settings.brightness * draws[1])

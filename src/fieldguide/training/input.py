@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fieldguide.training.augmentation import Augmentation, augment
+from fieldguide.training.augmentation import Augmentation, augment, mix
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
@@ -61,8 +61,12 @@ def training_batches(
 
     signature = (*_signature(pixels), tf.TensorSpec((2,), tf.int64))
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    dataset = dataset.map(lambda x, y, key: (augment(x, key, augmentation), tf.one_hot(y, num_classes)))
-    return _without_autotune(dataset.prefetch(4))
+
+    def changed(x: Any, y: Any, key: Any) -> tuple[Any, Any]:
+        of_each, of_pairs = tf.unstack(tf.random.split(key, num=2))
+        return mix(augment(x, of_each, augmentation), tf.one_hot(y, num_classes), of_pairs, augmentation)
+
+    return _without_autotune(dataset.map(changed).prefetch(4))
 
 
 def validation_batches(pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, num_classes: int, batch_size: int = 64) -> Any:
