@@ -26,6 +26,27 @@ def test_the_head_equals_scikit_learns(strength):
     assert np.abs(softmax(head.logits(x)) - expected).max() < 2e-3
 
 
+@pytest.mark.parametrize(("count", "size"), [(40, 100), (99, 100), (6, 300)])
+def test_fewer_pictures_than_numbers_in_an_embedding_give_scikit_learns_head_too(count, size):
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = made_data(count=count, size=size)
+    x[:, 3] = 2.0  # a column that says nothing
+    z = x - x.mean(axis=0)
+    z /= np.where(x.std(axis=0) < 1e-6, 1, x.std(axis=0))
+    expected = LogisticRegression(C=0.1, max_iter=1000, tol=1e-8).fit(z, y)
+    head, new = fit_head(x, y, num_classes=3, strength=0.1), made_data(count=30, size=size, seed=1)[0]
+    scaled = (new - x.mean(axis=0)) / np.where(x.std(axis=0) < 1e-6, 1, x.std(axis=0))
+    scaled[:, 3] = 0.0
+    new[:, 3] = 2.0
+    assert np.abs(softmax(head.logits(new)) - expected.predict_proba(scaled)).max() < 2e-3
+
+
+def test_pictures_that_are_all_alike_give_the_shares_of_the_classes():
+    head = fit_head(np.ones((8, 20), np.float32), np.array([0, 0, 0, 0, 0, 0, 1, 1]), num_classes=2, strength=1.0)
+    assert softmax(head.logits(np.ones((1, 20))))[0] == pytest.approx([0.75, 0.25], abs=1e-3)
+
+
 def test_rows_in_chunks_and_in_half_precision_give_the_same_head(monkeypatch, tmp_path):
     x, y = made_data()
     whole = fit_head(x, y, num_classes=3, strength=0.1)

@@ -153,12 +153,14 @@ class _Scaling:
 
     mean: NDArray[np.float32]  # (embedding_size,)
     deviation: NDArray[np.float32]  # (embedding_size,); 1 for a constant column
-    axes: NDArray[np.float32]  # (embedding_size, embedding_size), orthonormal columns
-    variances: NDArray[np.float64]  # (embedding_size,), of the standardised embeddings along the axes
+    axes: NDArray[np.float32]  # (embedding_size, num_axes), orthonormal columns; at most as many as pictures
+    variances: NDArray[np.float64]  # (num_axes,), of the standardised embeddings along the axes
 
     @classmethod
     def of(cls, embeddings: NDArray[Any]) -> _Scaling:
         size = embeddings.shape[1]
+        if len(embeddings) < size:
+            return cls._of_few(np.asarray(embeddings, np.float32))
         center = np.asarray(embeddings[: min(len(embeddings), 1000)], np.float32).mean(axis=0)
         total = np.zeros(size)
         products = np.zeros((size, size))
@@ -177,6 +179,25 @@ class _Scaling:
             deviation=deviation.astype(np.float32),
             axes=np.ascontiguousarray(axes),
             variances=np.maximum(variances.astype(np.float64), 0.0),
+        )
+
+    @classmethod
+    def _of_few(cls, embeddings: NDArray[np.float32]) -> _Scaling:
+        """With fewer pictures than numbers in an embedding, the kernel lies in the span of the pictures.
+
+        Their products with each other, (num_images, num_images), then have the same eigenvalues, and cost far less.
+        """
+        mean, deviation = embeddings.mean(axis=0, dtype=np.float64), embeddings.std(axis=0, dtype=np.float64)
+        deviation[deviation < 1e-6] = 1.0
+        x = (embeddings - mean) / deviation
+        eigenvalues, vectors = np.linalg.eigh(x @ x.T)
+        kept = eigenvalues > 1e-9 * max(eigenvalues[-1], 1e-30)  # the mean is taken off, so that one at least is zero
+        axes = x.T @ (vectors[:, kept] / np.sqrt(eigenvalues[kept]))
+        return cls(
+            mean=mean.astype(np.float32),
+            deviation=deviation.astype(np.float32),
+            axes=np.ascontiguousarray(axes, np.float32),
+            variances=eigenvalues[kept] / len(x),
         )
 
     def standardise(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
@@ -214,14 +235,14 @@ def _fit_path(
     def turn_back(kernel: NDArray[Any]) -> NDArray[np.float32]:
         return np.asarray(kernel if is_small else scaling.axes.T @ kernel, np.float32)
 
-    size, num_subsets = embeddings.shape[1], subsets.shape[1]
+    size, num_subsets = len(scaling.variances), subsets.shape[1]
     columns = num_subsets * num_classes
     counts = subsets.sum(axis=0)  # (num_subsets,)
     weights = (subsets / counts).astype(np.float32)  # each subset's mean log loss, so that tolerances mean the same
     kernel, bias = np.zeros((size, columns), np.float32), np.zeros(columns)
     for strength in strengths:
         penalty = np.repeat(1.0 / (strength * counts), num_classes)  # (columns,)
-        scale = 1.0 / np.sqrt(0.25 * scaling.variances[:, None] + penalty)  # (size, columns)
+        scale = 1.0 / np.sqrt(0.25 * scaling.variances[:, None] + penalty)  # (num_axes, columns)
 
         def objective(
             flat: NDArray[np.float64], penalty: NDArray[np.float64] = penalty, scale: NDArray[np.float64] = scale
