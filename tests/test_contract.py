@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+import fieldguide
 from fieldguide import workflow
+from fieldguide.cli import VERBS
 from fieldguide.records import Run
 from fieldguide.workflow.provenance import train_command
 from tests.conftest import HUES, cli
@@ -115,6 +117,7 @@ def test_evaluate_prints_one_object(run_folder, photos, capsys, with_data):
         (["train"], 2),
         (["train", "nowhere", "--recipe", "magic"], 2),
         (["train", "nowhere", "--seed", "-1"], 2),
+        (["train", "nowhere", "--seed", str(2**32)], 2),
         (["train", "nowhere", "--precision", "f8"], 2),
         (["predict", "nowhere", "picture.jpg", "--json", "--csv"], 2),
         (["paint"], 2),
@@ -139,6 +142,19 @@ def test_an_unexpected_error_is_one_line_with_status_1_and_a_traceback_with_debu
     assert message.startswith("error: ZeroDivisionError: division by zero") and "--debug" in message
     with pytest.raises(ZeroDivisionError):
         cli("--debug", "audit", "folder")
+
+
+@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
+def test_every_verb_is_a_public_function_of_the_same_name(verb):
+    assert verb in fieldguide.__all__ and callable(getattr(fieldguide, verb))
+
+
+def test_predictions_read_and_write_no_cache(run_folder, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIELDGUIDE_CACHE", str(tmp_path / "cache"))
+    for path in photos.glob("test_set/*/000.jpg"):
+        assert next(fieldguide.predict(run_folder, path)).class_name == path.parent.name
+    assert fieldguide.verify(run_folder) < 1e-3
+    assert not (tmp_path / "cache").exists()
 
 
 def test_commands_that_are_printed_can_be_copied(make_folder, tmp_path, capsys):

@@ -30,6 +30,7 @@ _PUBLIC = {
     "report": "fieldguide.workflow",
     "compare": "fieldguide.workflow",
     "predict": "fieldguide.workflow",
+    "verify": "fieldguide.workflow",
     "demo": "fieldguide.demonstration",
     "write_digits": "fieldguide.demonstration",
     "load": "fieldguide.classifier",

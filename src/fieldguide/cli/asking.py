@@ -138,9 +138,9 @@ def verify(
     run: RunPath,
 ) -> None:
     """Check every file of the bundle by its hash and let the network answer its own probe."""
-    from fieldguide.classifier import load
+    from fieldguide import workflow
 
-    print(f"the bundle is whole; largest difference of a probability {load(run).verify():.1e}")
+    print(f"the bundle is whole; largest difference of a probability {workflow.verify(run):.1e}")
 
 
 def _paths(given: Sequence[str]) -> Iterator[str]:

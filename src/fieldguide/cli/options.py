@@ -12,7 +12,7 @@ from fieldguide.recipes.registry import RECIPES
 Source = Annotated[str, typer.Argument(metavar="DIR", help="Folder of class folders, or a CSV file.")]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, bundle folder, or zip of one.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default. Never overwritten.")]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same machine, same bytes.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same bytes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 GroupBy = Annotated[
     str | None,

@@ -5,8 +5,8 @@
 """
 
 from fieldguide.workflow.comparing import compare
-from fieldguide.workflow.finished import evaluate, predict, report
+from fieldguide.workflow.finished import evaluate, predict, report, verify
 from fieldguide.workflow.inspection import audit
 from fieldguide.workflow.training import train
 
-__all__ = ["audit", "compare", "evaluate", "predict", "report", "train"]
+__all__ = ["audit", "compare", "evaluate", "predict", "report", "train", "verify"]

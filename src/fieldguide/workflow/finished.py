@@ -84,3 +84,18 @@ def report(run: str | os.PathLike[str]) -> Path:
         thumbnails={path: jpeg.tobytes() for path, jpeg in pictures.items()},
         suspects=read_json(directory / "evaluation" / "suspects.json")["suspects"],
     )
+
+
+def verify(run: str | os.PathLike[str]) -> float:
+    """Checks every file of a bundle by its hash and lets the network answer its own probe.
+
+    Args:
+        run: a run folder, a bundle folder or a zip of one.
+
+    Returns:
+        The largest difference of a probability from those that were written beside the probe.
+
+    Raises:
+        BundleError: if a file is missing or damaged, or the difference is above 1e-3 at the bundle's own precision.
+    """
+    return load(run).verify()
