@@ -3,3 +3,4 @@ fieldguide train dataset/
 fieldguide predict runs/dataset photo.jpg photos/
 fieldguide evaluate runs/dataset --data elsewhere/
 fieldguide train dataset/ --recipe classic
+fieldguide compare runs/dataset runs/dataset-2
