@@ -8,6 +8,7 @@ Writes `snippets/NAME.txt` beside `snippets/NAME.sh` or `NAME.py`. A test (marke
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,8 @@ def run(snippet: Path, directory: Path, **environment: str) -> str:
     )
     if done.returncode:
         raise RuntimeError(f"{snippet.name} ended with {done.returncode}:\n{done.stdout}")
-    return done.stdout.replace(str(directory.resolve()), "/home/you")
+    output = re.sub(r"^[\w +]+: [\d,]+ (%,.* left|pictures in [\d:]+)\n", "", done.stdout, flags=re.MULTILINE)  # progress
+    return output.replace(str(directory.resolve()), "/home/you")
 
 
 def record() -> dict[str, str]:
