@@ -204,7 +204,7 @@ def test_a_signal_ends_a_train_with_its_status_and_a_clear_line(photos, tmp_path
     received, message = in_new_process(photos, tmp_path / "run", number)
     assert received == status
     assert message.splitlines()[-1] == word
-    assert "before there was a model" in message and "Traceback" not in message
+    assert "the same command goes on" in message and "Traceback" not in message
     assert not (tmp_path / "run" / "run.json").exists()
 
 

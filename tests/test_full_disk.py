@@ -17,6 +17,7 @@ import fieldguide
 from fieldguide.data.scan import allocate
 from fieldguide.errors import FieldguideError
 from fieldguide.recipes.transfer import Transfer
+from fieldguide.workflow import claiming
 from fieldguide.workflow.provenance import Stages
 from tests.conftest import cli
 
@@ -39,8 +40,8 @@ class Disk:
         self.fail()
 
     def content(self) -> dict[str, bytes]:
-        """Every file by its path, but for what fills the disk."""
-        files = (path for path in self.folder.rglob("*") if path.is_file() and path.name != "filler")
+        """Every file by its path, but for what fills the disk, and the lock of a run at work."""
+        files = (path for path in self.folder.rglob("*") if path.is_file() and path.name not in ("filler", ".lock"))
         return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -98,9 +99,22 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         yield made
 
 
+class NoLock:
+    """Stands for a `filelock.FileLock`, and opens no file."""
+
+    def __init__(self, path: Path) -> None:
+        pass
+
+    def acquire(self, *, blocking: bool) -> None:
+        """Always."""
+
+    def release(self) -> None:
+        """Nothing was held."""
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_disk_that_fails_at_any_stage_gives_a_clear_error_and_loses_nothing(
-    disk: Disk, stage: str, photos: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+    disk: Disk, stage: str, photos: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     original = Stages.time
 
@@ -109,6 +123,8 @@ def test_a_disk_that_fails_at_any_stage_gives_a_clear_error_and_loses_nothing(
             disk.break_now()
         return original(self, name)
 
+    if request.node.callspec.params["disk"] == "read-only":  # no disk becomes so that has a file open for writing: the lock
+        monkeypatch.setattr(claiming, "FileLock", NoLock)
     monkeypatch.setattr(Stages, "time", time)
     with pytest.raises(FieldguideError, match=r"(Cannot write|cannot be made).*\nhint: ") as caught:
         fieldguide.train(photos, out=disk.folder / "run", progress=False)

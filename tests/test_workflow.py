@@ -302,3 +302,19 @@ def test_heic_is_counted_with_the_command_to_read_it_and_read_once_that_was_run(
         out = capsys.readouterr().out
         assert "4 files left out (needs heic)" in out and "hint: pip install fieldguide[heic]" in out
     assert fieldguide.audit(folder, progress=False).images_per_class == {"blue": 3, "red": 7}
+
+
+def test_settings_on_the_command_line_and_from_a_file(tiny_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert (
+        cli("train", str(tiny_folder), "--out", str(out), "--set", "num_folds=3", "--set", "strengths=0.1,1", "--seed", "4")
+        == 0
+    )
+    written = json.loads((out / "recipe.json").read_text())
+    assert (written["settings"]["num_folds"], written["settings"]["strengths"], written["seed"]) == (3, [0.1, 1.0], 4)
+    assert cli("train", str(tiny_folder), "--out", str(tmp_path / "again"), "--recipe", str(out / "recipe.json")) == 0
+    assert json.loads((tmp_path / "again" / "recipe.json").read_text()) == written
+    capsys.readouterr()
+    assert cli("train", str(tiny_folder), "--out", str(tmp_path / "no"), "--set", "num_fold=3") == 2
+    assert "did you mean num_folds" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

@@ -37,7 +37,7 @@ from fieldguide.embedding.temperature import HIGHEST, LOWEST
 from fieldguide.errors import BundleError
 from fieldguide.models.operations import Network
 from fieldguide.records import Preprocessing
-from fieldguide.storage import read_json, saving, sha256_file, write_json
+from fieldguide.storage import atomic_directory, read_json, sha256_file, write_json
 
 FILES = ("network.xml", "network.bin", "head.safetensors", "weights.safetensors", "probe.safetensors")
 OPTIONAL_FILES = ("novelty.safetensors", "held_out.safetensors")
@@ -88,6 +88,7 @@ class Bundle:
 
 def build_files(network: Network, weights: Mapping[str, NDArray[np.float32]], directory: Path) -> Path:
     """Writes `network.xml` and `network.bin` of an architecture into a folder; returns the path of the first."""
+    directory.mkdir(parents=True, exist_ok=True)
     path = directory / "network.xml"
     save_network(build_network(network, weights), path)
     return path
@@ -108,10 +109,10 @@ def write_bundle(
     recipe: str,
     extra: Mapping[str, Any],
 ) -> Bundle:
-    """Writes a bundle into a new folder; the folder appears complete or not at all.
+    """Writes a bundle; the folder appears complete or not at all.
 
     Args:
-        directory: must not exist.
+        directory: of the bundle; one of a run that was interrupted and went on is replaced.
         network: architecture and numbers.
         network_path: a `network.xml` with its `network.bin` beside it.
         weights: for Keras.
@@ -124,13 +125,9 @@ def write_bundle(
         recipe: its name.
         extra: further facts for the manifest (scores, data fingerprint, ...).
     """
-    with saving(directory):
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=directory.parent))
-    try:
-        with saving(directory):
-            shutil.copyfile(network_path, temporary / "network.xml")
-            shutil.copyfile(network_path.with_suffix(".bin"), temporary / "network.bin")
+    with atomic_directory(directory) as temporary:
+        shutil.copyfile(network_path, temporary / "network.xml")
+        shutil.copyfile(network_path.with_suffix(".bin"), temporary / "network.bin")
         write_tensors(temporary / "head.safetensors", {"kernel": head.kernel, "bias": head.bias})
         write_tensors(temporary / "weights.safetensors", weights)
         embeddings = engine.embed(probe_pixels)
@@ -157,12 +154,6 @@ def write_bundle(
                 **extra,
             },
         )
-        with saving(directory):
-            os.chmod(temporary, 0o755)
-            os.replace(temporary, directory)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return read_bundle(directory)
 
 

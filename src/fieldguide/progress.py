@@ -18,7 +18,7 @@ _FORMAT = "{desc}{percentage:.0f} %, {n:,.0f} of {total:,.0f}{unit}, {rate_fmt},
 _FINAL_FORMAT = "{desc}{n:,.0f}{unit} in {elapsed}{postfix}"
 
 
-def progress_bar(total: float, *, title: str, unit: str, shown: bool = True, leave: bool = False) -> Any:
+def progress_bar(total: float, *, title: str, unit: str, shown: bool = True, leave: bool = False, initial: float = 0) -> Any:
     """A tqdm bar that suits the place: `update(count)`, `set_description`, `set_postfix`, `close()`, and `with`.
 
     Args:
@@ -27,8 +27,9 @@ def progress_bar(total: float, *, title: str, unit: str, shown: bool = True, lea
         unit: what is counted, in the plural.
         shown: False for a bar that shows nothing.
         leave: whether the bar stays on a terminal when all is done. In a notebook one line stays in any case.
+        initial: how many were done before, and do not count for the rate.
     """
-    options: dict[str, Any] = {"total": total, "desc": f"{title}: ", "unit": f" {unit}", "unit_scale": True}
+    options: dict[str, Any] = {"total": total, "desc": f"{title}: ", "unit": f" {unit}", "unit_scale": True, "initial": initial}
     if not shown:
         return tqdm(**options, disable=True)
     if in_notebook():

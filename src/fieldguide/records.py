@@ -245,4 +245,5 @@ class Run(Record):
     learning_curve: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     certainty: Mapping[str, Any] = field(default_factory=dict)  # what `workflow.certainty.facts` says
-    interrupted: bool = False  # training was ended early by Ctrl-C; this is the best model until then
+    interrupted: str | None = None  # training was ended early by SIGINT or SIGTERM: the best until then; it can go on
+    work: Mapping[str, int] = field(default_factory=dict)  # steps, repeated_steps, starts of a network's training

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -73,12 +74,49 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
                 temporary.unlink()
 
 
-def _share_permissions(path: Path) -> None:
+@contextlib.contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder that takes the place of `path` when the block ends without an exception.
+
+    Files in it should be written by the functions of this module, which sync them.
+
+    Raises:
+        FieldguideError: if the folder cannot be written or the disk is full; `path` is then as it was.
+    """
+    temporary: Path | None = None
+    try:
+        with saving(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+            yield temporary
+            _share_permissions(temporary, 0o777)
+            _replace_directory(temporary, path)
+            _sync_directory(path.parent)
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_directory(source: Path, target: Path) -> None:
+    # A folder cannot be renamed over one that holds something, so that one steps aside first.
+    aside = source.with_name(f"{source.name.removesuffix('.part')}.old.part")
+    if target.exists():
+        os.replace(target, aside)
+    try:
+        os.replace(source, target)
+    except OSError:
+        if aside.exists():
+            os.replace(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _share_permissions(path: Path, mode: int = 0o666) -> None:
     # mkstemp makes private files; a run folder should be as readable as any other file of its owner.
     if os.name == "posix":
         umask = os.umask(0)
         os.umask(umask)
-        path.chmod(0o666 & ~umask)
+        path.chmod(mode & ~umask)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -159,12 +197,3 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def free_name(path: Path) -> Path:
-    """`path`, or `path-2`, `path-3`, ...: the first that does not exist, or is an empty folder."""
-    candidate, number = path, 1
-    while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from fieldguide.errors import RecipeError
 from fieldguide.recipes.classic import Classic
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.recipe import Examples, TrainingData
+from fieldguide.training.session import Session
 
 SMALL = Classic(
     image_size=(16, 20), filters=(8, 8), units=16, epochs=3, min_steps=0, batch_size=16, dropout=0.2, mixup=0.0, precision="f32"
@@ -32,14 +34,14 @@ def pictures(num_images: int, seed: int, *, num_classes: int = 3) -> Pictures:
     return pixels.clip(0, 255).astype(np.uint8), labels
 
 
-def data(train: Pictures, val: Pictures, *, num_classes: int = 3, seed: int = 0, progress: bool = False) -> TrainingData:
+def data(train: Pictures, val: Pictures, *, num_classes: int = 3, seed: int = 0, **session: Any) -> TrainingData:
     parts = (Examples(pixels, labels, np.arange(len(labels))) for pixels, labels in (train, val))
-    return TrainingData(*parts, num_classes=num_classes, seed=seed, progress=progress)
+    return TrainingData(*parts, num_classes=num_classes, seed=seed, session=Session(**session))
 
 
-def fit(recipe: Classic = SMALL, *, seed: int = 0, num_train: int = 100, num_classes: int = 3) -> Fitted:
+def fit(recipe: Classic = SMALL, *, seed: int = 0, num_train: int = 100, num_classes: int = 3, **session: Any) -> Fitted:
     train, val = pictures(num_train, 1, num_classes=num_classes), pictures(70, 2, num_classes=num_classes)
-    return recipe.fit(data(train, val, num_classes=num_classes, seed=seed))
+    return recipe.fit(data(train, val, num_classes=num_classes, seed=seed, **session))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,8 @@ def test_the_history_has_a_row_for_each_epoch(fitted: Fitted) -> None:
     assert fitted.history[0]["learning_rate"] == pytest.approx(0.002)
     assert fitted.history[-1]["learning_rate"] == pytest.approx(0, abs=1e-6)
     assert fitted.notes == ()
-    assert not fitted.interrupted
+    assert fitted.interrupted is None
+    assert fitted.work == {"steps": 84, "repeated_steps": 0, "starts": 1}
 
 
 def test_the_head_is_apart_from_the_other_weights(fitted: Fitted) -> None:
@@ -117,30 +120,33 @@ def test_a_small_set_of_two_classes_is_seen_more_often_and_a_note_says_so() -> N
     assert "5 epochs instead of 1" in result.notes[0]
 
 
-@pytest.mark.parametrize("interrupt_at", [1, 3])
-def test_an_interrupt_ends_training_with_the_best_weights_so_far(monkeypatch: pytest.MonkeyPatch, interrupt_at: int) -> None:
-    interrupt_in_epoch(monkeypatch, interrupt_at)
-    if interrupt_at == 1:
-        with pytest.raises(KeyboardInterrupt):
-            fit()
-        return
-    result = fit()
-    assert result.interrupted
-    assert len(result.history) == 2
-    assert "Interrupted after epoch 2" in result.notes[0]
+@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_training_after_its_step_with_the_best_weights_so_far(
+    monkeypatch: pytest.MonkeyPatch, epoch: int, name: str
+) -> None:
+    said: list[str] = []
+    signal_in_epoch(monkeypatch, epoch, name)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    result = fit(say=said.append)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert result.interrupted == name
+    assert name in said[0]
+    assert len(result.history) == max(1, epoch - 1)  # a first epoch that is cut off is validated as it stands
+    assert f"Interrupted after step 3 of 7 of epoch {epoch}" in result.notes[0]
     best = max(row["val_accuracy"] for row in result.history)
     pixels, labels = pictures(70, 2)
     assert (keras_logits(result, pixels).argmax(axis=1) == labels).mean() == pytest.approx(best, abs=1e-6)
 
 
-def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    from fieldguide.training.loop import BestWeights
+def signal_in_epoch(monkeypatch: pytest.MonkeyPatch, number: int, name: str) -> None:
+    from fieldguide.training.best_weights import BestWeights
 
     original = BestWeights.on_train_batch_end
 
     def on_train_batch_end(self: Any, batch: int, logs: dict[str, float] | None = None) -> None:
         if len(self.history) == number - 1 and batch == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(getattr(signal, name))
         original(self, batch, logs)
 
     monkeypatch.setattr(BestWeights, "on_train_batch_end", on_train_batch_end)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,18 +18,24 @@ from fieldguide.cli.options import (
     Recipe,
     Reject,
     Seed,
+    Settings,
     SixteenBitMax,
     Source,
 )
 from fieldguide.cli.printing import certainty_lines, print_json, say, score_line
+from fieldguide.errors import RecipeError
 from fieldguide.recipes.registry import DEFAULT_RECIPE
+
+if TYPE_CHECKING:
+    from fieldguide.recipes.settings import Plan
 
 
 def train(
     source: Source,
     out: Out = None,
     recipe: Recipe = DEFAULT_RECIPE,
-    seed: Seed = 0,
+    settings: Settings = None,
+    seed: Seed = None,
     group_by: GroupBy = None,
     exclude_class: ExcludeClass = None,
     merge_subfolders: MergeSubfolders = False,
@@ -41,23 +48,20 @@ def train(
     from fieldguide import workflow
     from fieldguide.workflow.provenance import shell_command
 
-    try:
-        run = workflow.train(
-            source,
-            out=out,
-            recipe=recipe,
-            seed=seed,
-            group_by=group_by,
-            exclude_classes=exclude_class or (),
-            merge_subfolders=merge_subfolders,
-            sixteen_bit_max=sixteen_bit_max,
-            precision=precision,
-            reject=reject,
-            say=say,
-        )
-    except KeyboardInterrupt:
-        say("stopped before there was a model; what was read is remembered, so that the same command goes faster next time")
-        raise
+    plan = _plan(recipe, settings or (), seed)
+    run = workflow.train(
+        source,
+        out=out,
+        recipe=plan.recipe,
+        seed=plan.seed,
+        group_by=group_by,
+        exclude_classes=exclude_class or (),
+        merge_subfolders=merge_subfolders,
+        sixteen_bit_max=sixteen_bit_max,
+        precision=precision,
+        reject=reject,
+        say=say,
+    )
     if as_json:
         values = run.to_json()
         names = ("recipe", "class_names", "seconds", "data_fingerprint", "notes", "interrupted", "certainty")
@@ -72,7 +76,19 @@ def train(
         print(f"report: {Path(run.directory, 'report.html')}")
         print(f"next:   {shell_command('fieldguide', 'predict', run.directory, 'PICTURE')}")
     if run.interrupted:
-        raise typer.Exit(130)
+        say("training was ended early; the same command goes on with it")
+        raise typer.Exit(143 if run.interrupted == "SIGTERM" else 130)
+
+
+def _plan(recipe: str, assignments: Sequence[str], seed: int | None) -> Plan:
+    """The recipe with the settings of the command line; what is wrong with them is a matter of usage."""
+    from fieldguide.recipes.settings import parse_assignments, plan_of, with_settings
+
+    try:
+        plan = plan_of(recipe, seed)
+        return plan._replace(recipe=with_settings(plan.recipe, parse_assignments(assignments)))
+    except RecipeError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def audit(

@@ -12,7 +12,7 @@ from fieldguide.recipes.registry import RECIPES
 Source = Annotated[str, typer.Argument(metavar="DIR", help="Folder of class folders, or a CSV file.")]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, bundle folder, or zip of one.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default. Never overwritten.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same bytes.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same bytes; 0 by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 GroupBy = Annotated[
     str | None,
@@ -41,8 +41,8 @@ Reject = Annotated[
 
 
 def _known_recipe(name: str) -> str:
-    if name not in RECIPES:
-        raise typer.BadParameter(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
+    if name not in RECIPES and not name.endswith(".json"):
+        raise typer.BadParameter(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}, or give a recipe.json")
     return name
 
 
@@ -50,7 +50,10 @@ Recipe = Annotated[
     str,
     typer.Option(
         parser=_known_recipe,
-        metavar=f"<{'|'.join(RECIPES)}>",
-        help="; ".join(f"{name}: {entry.summary}" for name, entry in RECIPES.items()) + ".",
+        metavar=f"<{'|'.join(RECIPES)}|FILE.json>",
+        help="; ".join(f"{name}: {entry.summary}" for name, entry in RECIPES.items()) + "; or a run's recipe.json.",
     ),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the recipe; may be given several times.")
 ]

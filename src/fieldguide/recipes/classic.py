@@ -93,7 +93,6 @@ class Classic(Record):
         """Trains from random weights; the weights with the best validation accuracy are kept.
 
         Raises:
-            KeyboardInterrupt: if interrupted before the first epoch has ended.
             RecipeError: if a part is empty, the pictures have another size, or training diverges at once.
         """
         self._check_pictures(data.train, "training")
@@ -116,7 +115,7 @@ class Classic(Record):
             data.val.labels,
             settings=self._loop_settings(epochs),
             seed=data.seed,
-            progress=data.progress,
+            session=data.session,
         )
         weights = get_weights(model)
         notes = result.notes
@@ -131,6 +130,7 @@ class Classic(Record):
             history=result.history,
             notes=notes,
             interrupted=result.interrupted,
+            work=result.work,
         )
 
     def _precision(self) -> str:

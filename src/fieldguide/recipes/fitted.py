@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ class Fitted:
         head_bias: (num_classes,).
         history: one row per epoch, or per strength of the regularisation path.
         notes: what a reader of the run should know.
-        interrupted: whether the user ended training early.
+        interrupted: the signal by which the user ended training early, SIGINT or SIGTERM.
+        work: of a network that was trained: steps, repeated_steps (lost with a process that was killed), starts.
     """
 
     network: Network
@@ -41,6 +42,7 @@ class Fitted:
     head_bias: NDArray[np.float32]
     history: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
-    interrupted: bool = False
+    interrupted: str | None = None
+    work: Mapping[str, int] = field(default_factory=dict)
     learning_curve: tuple[Mapping[str, Any], ...] = ()  # rows of num_images, accuracy, low, high
     out_of_fold: OutOfFold | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.recipes.fitted import Fitted
+from fieldguide.training.session import Session
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +31,14 @@ class TrainingData:
         val: what to choose by. Empty where the recipe needs none and the user gave none.
         num_classes: length of class_names, 2 or more.
         seed: equal seeds give equal bytes on one machine.
-        progress: whether to show a bar on standard error, where that is a terminal or a notebook.
+        session: the bar, the lines and the checkpoints of the run that this is a part of.
     """
 
     train: Examples
     val: Examples
     num_classes: int
     seed: int
-    progress: bool = False
+    session: Session = field(default_factory=Session)
 
 
 class Recipe(Protocol):

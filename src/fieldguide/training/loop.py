@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +13,13 @@ from numpy.typing import NDArray
 
 from fieldguide.errors import RecipeError
 from fieldguide.training.augmentation import Augmentation
+from fieldguide.training.best_weights import BestWeights
 from fieldguide.training.input import steps_per_epoch, training_batches, validation_batches
+from fieldguide.training.interruption import deferred_interrupts
 from fieldguide.training.progress import ProgressBar
+from fieldguide.training.resumption import Resumption, Stopped
 from fieldguide.training.schedules import warmup_cosine
+from fieldguide.training.session import Session
 
 WEIGHT_DECAY_EXCLUDES = ["bias", "gamma", "beta"]  # biases and normalisation are not shrunk
 
@@ -42,8 +45,9 @@ class LoopResult:
 
     history: tuple[dict[str, float | int], ...]  # epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds
     best_epoch: int  # counted from 1
-    interrupted: bool
+    interrupted: str | None  # the signal that ended training early, SIGINT or SIGTERM
     notes: tuple[str, ...]
+    work: Mapping[str, int]  # steps, repeated_steps, starts; see `Resumption.work`
 
 
 def make_deterministic(seed: int) -> None:
@@ -72,12 +76,16 @@ def fit_model(
     *,
     settings: LoopSettings,
     seed: int,
-    progress: bool,
+    session: Session,
 ) -> LoopResult:
     """Trains `model` in place; it ends with the best weights by validation accuracy, ties broken by loss.
 
     Validation takes the way of every later prediction: moving batch-norm statistics, no dropout, no augmentation, every
-    picture counted once. An interrupt (Ctrl-C) ends training with the best weights so far.
+    picture counted once. An interrupt (Ctrl-C, SIGTERM) ends training after its step with the best weights so far; a
+    first epoch that it cuts off is validated as it stands.
+
+    With `session.checkpoints` a training that was killed, or interrupted, goes on where the newest checkpoint was made,
+    and ends with the same bytes as one that was not.
 
     Args:
         model: takes uint8 pixels, gives logits.
@@ -87,22 +95,14 @@ def fit_model(
         val_labels: (num_val,).
         settings: length, rate and the rest.
         seed: of order and augmentation.
-        progress: whether to show how far it is; see `fieldguide.progress`.
+        session: bar, lines, checkpoints.
 
     Raises:
-        KeyboardInterrupt: if interrupted before the first epoch has ended.
-        RecipeError: if the loss stops being a number before the first epoch has ended.
+        RecipeError: if the loss stops being a number before the first epoch has ended, or if the checkpoints belong to
+            another training.
     """
     num_classes = model.output_shape[-1]
     steps = steps_per_epoch(len(train_labels), settings.batch_size)
-    train = training_batches(
-        train_pixels,
-        train_labels,
-        num_classes=num_classes,
-        batch_size=settings.batch_size,
-        seed=seed,
-        augmentation=settings.augmentation,
-    )
     val = validation_batches(val_pixels, val_labels, num_classes=num_classes)
     model.compile(
         optimizer=_optimizer(settings, steps),
@@ -110,32 +110,66 @@ def fit_model(
         metrics=["accuracy"],
         jit_compile=False,  # XLA trains convolutions ten times slower on a CPU
     )
-    keeper = BestWeights(average_momentum=settings.average_momentum)
-    callbacks: list[Any] = [keeper]
-    bar = None
-    if progress:
-        bar = ProgressBar(num_images=len(train_labels), steps=steps, epochs=settings.epochs)
-        callbacks.append(bar)
-    interrupted = False
-    try:
-        model.fit(
-            train,
-            steps_per_epoch=steps,
-            epochs=settings.epochs,
-            validation_data=val,
-            callbacks=callbacks,
-            shuffle=False,  # the batches come shuffled
-            verbose=0,
-        )
-    except KeyboardInterrupt:
-        if not keeper.history:
-            raise
-        interrupted = True
-    finally:
-        if bar is not None:
-            bar.close()
-    keeper.restore()
-    return LoopResult(tuple(keeper.history), keeper.best_epoch, interrupted, keeper.notes(interrupted))
+    best = BestWeights(average_momentum=settings.average_momentum)
+    best.set_model(model)
+    with deferred_interrupts(session.say) as interruption:
+        position = Resumption(model, best, steps_per_epoch=steps, session=session, interruption=interruption)
+        position.restore(val)
+        callbacks: list[Any] = [best, position]
+        bar = None
+        if session.progress:
+            bar = ProgressBar(num_images=len(train_labels), steps=steps, epochs=settings.epochs, first=position.num_steps)
+            callbacks.append(bar)
+
+        def fit(until: int) -> None:
+            train = training_batches(
+                train_pixels,
+                train_labels,
+                num_classes=num_classes,
+                batch_size=settings.batch_size,
+                seed=seed,
+                augmentation=settings.augmentation,
+                start=(position.epoch, position.step),
+            )
+            model.fit(
+                train,
+                initial_epoch=position.epoch,
+                epochs=until,
+                steps_per_epoch=steps - position.step,
+                validation_data=val,
+                callbacks=callbacks,
+                shuffle=False,  # the batches come shuffled
+                verbose=0,
+            )
+
+        try:
+            if position.step == steps:
+                position.finish_epoch(val)
+            elif position.step:
+                fit(until=position.epoch + 1)
+            if position.epoch < settings.epochs and not best.diverged:
+                fit(until=settings.epochs)
+            position.save()
+        except Stopped:
+            pass
+        finally:
+            position.close()
+            if bar is not None:
+                bar.close()
+    notes, work = _notes(best, position, steps, interruption.signal_name), position.work
+    if not best.history:
+        position.validate_as_it_stands(val)
+    best.restore()
+    return LoopResult(tuple(best.history), best.best_epoch, interruption.signal_name, notes, work)
+
+
+def _notes(best: BestWeights, position: Resumption, steps: int, signal_name: str | None) -> tuple[str, ...]:
+    """What a reader of the run should know about how training ended."""
+    num_epochs, weights = len(best.history), f"these are the weights of epoch {best.best_epoch}"
+    if signal_name is not None:
+        moment = f"step {position.step} of {steps} of epoch {position.epoch + 1}"
+        return (f"Interrupted after {moment}; {weights + ', the best so far' if num_epochs else 'no epoch had ended'}.",)
+    return (f"The loss stopped being a number after epoch {num_epochs}; {weights}.",) if best.diverged else ()
 
 
 def _optimizer(settings: LoopSettings, steps: int) -> Any:
@@ -151,99 +185,3 @@ def _optimizer(settings: LoopSettings, steps: int) -> Any:
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=WEIGHT_DECAY_EXCLUDES)
     return optimizer
-
-
-class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Averages the weights as they move, validates with the average, and keeps the best average of all epochs.
-
-    The average includes the moving statistics of batch normalisation, so that it can be used as it stands. With
-    `average_momentum` 0 it is the weights themselves. Source: Polyak and Juditsky 1992, https://doi.org/10.1137/0330046.
-    """
-
-    def __init__(self, *, average_momentum: float) -> None:
-        super().__init__()
-        self.history: list[dict[str, float | int]] = []
-        self.best_epoch = 0
-        self._momentum = average_momentum
-        self._average: list[Any] = []  # tf.Variable
-        self._moving: list[NDArray[np.float32]] = []  # what training goes on with after validation
-        self._best: list[NDArray[np.float32]] = []
-        self._num_steps = 0
-        self._started = 0.0
-        self._diverged = False
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Starts the average where the weights are."""
-        self._average = [tf.Variable(weight) for weight in self._copy_weights()]
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Starts the clock."""
-        self._started = time.perf_counter()
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Moves the average; the first steps count more, so that it does not drag the random start along."""
-        self._num_steps += 1
-        momentum = min(self._momentum, self._num_steps / (self._num_steps + 9))
-        self._move(tf.constant(1 - momentum, tf.float32))
-
-    @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]  # one call, on all cores: in Python it cost as much as the step
-    def _move(self, rate: Any) -> None:
-        for average, weight in zip(self._average, self.model.weights, strict=True):
-            average.assign_add(rate * (weight.value - average))
-
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Puts the average in the place of the weights."""
-        self._moving = self._copy_weights()
-        self._put([average.numpy() for average in self._average])
-
-    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        """Puts the weights back."""
-        self._put(self._moving)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the epoch's row and keeps the average if it is the best so far.
-
-        Raises:
-            RecipeError: if the loss is not a number and no epoch before was better.
-        """
-        logs = logs or {}
-        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
-            if not self.history:
-                raise RecipeError(
-                    f"The loss became {logs['loss']} in the first epoch.\nhint: lower learning_rate, as by a factor of 10."
-                )
-            self._diverged = True
-            self.model.stop_training = True
-            return
-        row: dict[str, float | int] = {"epoch": epoch + 1}
-        row |= {name: float(logs[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
-        row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row["seconds"] = time.perf_counter() - self._started
-        if not self.history or _rank(row) > _rank(self.history[self.best_epoch - 1]):
-            self.best_epoch = epoch + 1
-            self._best = [average.numpy() for average in self._average]
-        self.history.append(row)
-
-    def restore(self) -> None:
-        """Puts the best weights into the model."""
-        self._put(self._best)
-
-    def notes(self, interrupted: bool) -> tuple[str, ...]:
-        """What a reader of the run should know about how training ended."""
-        num_epochs, best = len(self.history), self.best_epoch
-        if interrupted:
-            return (f"Interrupted after epoch {num_epochs}; these are the weights of epoch {best}, the best so far.",)
-        if self._diverged:
-            return (f"The loss stopped being a number after epoch {num_epochs}; these are the weights of epoch {best}.",)
-        return ()
-
-    def _copy_weights(self) -> list[NDArray[np.float32]]:
-        return [np.array(weight.numpy()) for weight in self.model.weights]
-
-    def _put(self, values: list[NDArray[np.float32]]) -> None:
-        for weight, value in zip(self.model.weights, values, strict=True):
-            weight.assign(value)
-
-
-def _rank(row: dict[str, float | int]) -> tuple[float, float]:
-    return row["val_accuracy"], -row["val_loss"]

@@ -10,10 +10,11 @@ from fieldguide.progress import progress_bar
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
     """One bar over all epochs."""
 
-    def __init__(self, *, num_images: int, steps: int, epochs: int) -> None:
+    def __init__(self, *, num_images: int, steps: int, epochs: int, first: int = 0) -> None:
         super().__init__()
         self._images_per_step, self._epochs = num_images / steps, epochs
-        self._bar = progress_bar(num_images * epochs, title="epoch 1", unit="images", leave=True)
+        done, total = first * self._images_per_step, num_images * epochs
+        self._bar = progress_bar(total, title="epoch 1", unit="images", leave=True, initial=done)
         self._shown: dict[str, str] = {}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:

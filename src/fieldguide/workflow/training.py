@@ -22,15 +22,18 @@ from fieldguide.data.split import refuse_unsplittable, split_images
 from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.embedding.novelty import DEFAULT_REJECT, check_reject
-from fieldguide.errors import DatasetError
 from fieldguide.evaluation.evaluate import check_from_file, write_evaluation
 from fieldguide.evaluation.metrics import summarize
 from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
-from fieldguide.recipes.registry import DEFAULT_RECIPE, recipe_of
+from fieldguide.recipes.registry import DEFAULT_RECIPE
+from fieldguide.recipes.settings import plan_of
 from fieldguide.records import Audit, Evaluation, ImageIndex, Preprocessing, Run, Split
 from fieldguide.reporting.report import shown_paths, write_report
-from fieldguide.storage import csv_text, free_name, write_json, write_text
+from fieldguide.storage import csv_text, write_json, write_text
+from fieldguide.training.checkpoint import Checkpoints
+from fieldguide.training.session import Session
 from fieldguide.workflow.certainty import learn_from_held_out
+from fieldguide.workflow.claiming import check_same_pictures, claimed
 from fieldguide.workflow.provenance import Stages, environment, fingerprint, train_command
 from fieldguide.workflow.scanning import embedding_consumer, scan_with_progress
 from fieldguide.workflow.scoring import evaluate_parts, suspects
@@ -42,8 +45,8 @@ def train(
     source: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str] | None = None,
-    recipe: str | Recipe = DEFAULT_RECIPE,
-    seed: int = 0,
+    recipe: str | os.PathLike[str] | Recipe = DEFAULT_RECIPE,
+    seed: int | None = None,
     group_by: str | None = None,
     exclude_classes: Sequence[str] = (),
     merge_subfolders: bool = False,
@@ -55,11 +58,16 @@ def train(
 ) -> Run:
     """Audits, splits, trains, evaluates and reports: a folder of pictures becomes a run folder.
 
+    A run that was killed or interrupted goes on where it was, when the same function is called with the same arguments.
+    Ctrl-C and SIGTERM end the training of a network with the best model so far, which is then evaluated and reported.
+
     Args:
         source: a folder of class folders (see `fieldguide.data.index`), or a CSV file.
-        out: the run folder; `runs/NAME` when None. A folder in use is left alone: `NAME-2` is taken, and said.
-        recipe: a name from `fieldguide.recipes.registry`, or one of their dataclasses with settings of your own.
-        seed: of split, folds and training; the same seed on the same machine gives the same bytes.
+        out: the run folder; `runs/NAME` when None. A finished run is left alone: `NAME-2` is taken, and said.
+        recipe: a name from `fieldguide.recipes.registry`, one of their dataclasses with settings of your own, or the
+            `recipe.json` of a run.
+        seed: of split, folds and training; the same seed on the same machine gives the same bytes. None: the one in
+            `recipe.json`, else 0.
         group_by: regular expression whose match in a path names the picture's group; a group never straddles a split.
         exclude_classes: class folders to leave out.
         merge_subfolders: subfolders belong to the class above them, even where their names repeat.
@@ -71,10 +79,10 @@ def train(
         say: called with a line at each stage.
 
     Raises:
-        DatasetError: if the folder cannot be used; the message says what to do.
-        RecipeError: if a setting is out of range.
+        DatasetError: if the folder cannot be used, or if another process is at work in the run folder.
+        RecipeError: if a setting is out of range, or if the run folder's run was cut off and was another one.
     """
-    recipe = recipe_of(recipe)
+    recipe, seed = plan_of(recipe, seed)
     reject = DEFAULT_REJECT if reject is None else reject
     check_reject(reject)
     stages = Stages()
@@ -92,9 +100,9 @@ def train(
     say(describe(index))
     refuse_unsplittable(index)
     root = Path(index.root)
-    directory = _claim(out, root if index.layout != "csv" else Path(source), say)
-    write_json(directory / "recipe.json", {"recipe": recipe.name, "settings": recipe.to_json(), "seed": seed})
-    with Cache() as cache:
+    plan = {"recipe": recipe.name, "settings": recipe.to_json(), "seed": seed}
+    wanted = _run_folder(out, root if index.layout != "csv" else Path(source))
+    with claimed(wanted, plan, say) as directory, Cache() as cache:
         consumer, title = keep_pixels(preprocessing), "scan"
         with stages.time("prepare"):
             frozen = recipe.frozen_network()
@@ -113,11 +121,15 @@ def train(
                 seed=seed,
                 root=index.root,
             )
-            _write_data_records(directory, index, audit, split)
+            digest = fingerprint(scanned)
+            check_same_pictures(directory, index, digest)
+            write_json(directory / "audit.json", audit.to_json())
+            write_json(directory / "split.json", split.to_json())
         with stages.time("train"):
             used = _used(split, recipe)
-            fitted = recipe.fit(_training_data(scanned, used, seed, progress))
-        digest = fingerprint(scanned)
+            identity = {**plan, "data_fingerprint": digest, "preprocessing": preprocessing.to_json()}
+            checkpoints = Checkpoints(directory / "checkpoints", identity=identity, say=say)
+            fitted = recipe.fit(_training_data(scanned, used, seed, Session(progress, say, checkpoints)))
         with stages.time("certainty"):
             network_path, embeddings = frozen, scanned.values
             if network_path is None:
@@ -176,30 +188,20 @@ def train(
                 notes=(*fitted.notes, *_notes(index, evaluations)),
                 certainty=held_out.facts,
                 interrupted=fitted.interrupted,
+                work=fitted.work,
             )
             _write_history(directory, run)
             write_report(directory, run=run, audit=audit, evaluations=evaluations, thumbnails=pictures, suspects=doubted)
         run = dataclasses.replace(run, seconds=stages.seconds())
-        write_json(directory / "run.json", run.to_json())  # last: a folder with run.json is a finished run
+        write_json(directory / "run.json", run.to_json())  # last: a folder with run.json is finished, or was interrupted
+        if run.interrupted is None:
+            checkpoints.remove()
     return run
 
 
-def _claim(out: str | os.PathLike[str] | None, source: Path, say: Say) -> Path:
-    """Makes the run folder; never one that holds anything already."""
+def _run_folder(out: str | os.PathLike[str] | None, source: Path) -> Path:
     stem = source.stem if source.suffix.lower() == ".csv" else source.name
-    wanted = Path(out).expanduser() if out is not None else Path("runs") / (stem or "dataset")
-    if wanted.exists() and not wanted.is_dir():
-        raise DatasetError(f"{str(wanted)!r} is a file; the run needs a folder.\nhint: give another name with --out.")
-    try:
-        directory = free_name(wanted)
-        if directory != wanted:
-            say(f"{wanted} holds a run already; this one goes to {directory}")
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatasetError(
-            f"The run folder {str(wanted)!r} cannot be made: {error.strerror or error}.\nhint: choose another with --out."
-        ) from error
-    return directory
+    return Path(out).expanduser() if out is not None else Path("runs") / (stem or "dataset")
 
 
 def _used(split: Split, recipe: Recipe) -> Split:
@@ -209,7 +211,7 @@ def _used(split: Split, recipe: Recipe) -> Split:
     return dataclasses.replace(split, train=np.union1d(split.train, split.val), val=np.empty(0, np.int64))
 
 
-def _training_data(scanned: Scan, used: Split, seed: int, progress: bool) -> TrainingData:
+def _training_data(scanned: Scan, used: Split, seed: int, session: Session) -> TrainingData:
     labels = used.labels
 
     def examples(positions: NDArray[np.int64]) -> Examples:
@@ -220,7 +222,7 @@ def _training_data(scanned: Scan, used: Split, seed: int, progress: bool) -> Tra
         val=examples(used.val),
         num_classes=len(used.class_names),
         seed=seed,
-        progress=progress,
+        session=session,
     )
 
 
@@ -232,12 +234,6 @@ def _probe_pixels(scanned: Scan, split: Split, root: Path, preprocessing: Prepro
     size, white = preprocessing.image_size, preprocessing.sixteen_bit_max
     contents = (decoding.read_file(root / scanned.images[i].path) for i in chosen)
     return np.stack([decoding.load(content, size, sixteen_bit_max=white) for content in contents])
-
-
-def _write_data_records(directory: Path, index: ImageIndex, audit_result: Audit, split: Split) -> None:
-    write_json(directory / "index.json", index.to_json())
-    write_json(directory / "audit.json", audit_result.to_json())
-    write_json(directory / "split.json", split.to_json())
 
 
 def _write_history(directory: Path, run: Run) -> None:

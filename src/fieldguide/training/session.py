@@ -1,0 +1,23 @@
+"""How a training runs, as opposed to what it learns: the bar, the lines, the checkpoints, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fieldguide.training.checkpoint import Checkpoints
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What the workflow hands to a recipe beside the pictures. None of it changes what is learned, `deadline` excepted.
+
+    Attributes:
+        progress: whether a bar is shown, where standard error is a terminal or a notebook.
+        say: called with a line at each event worth one.
+        checkpoints: where the state is kept and taken up again; None keeps none.
+    """
+
+    progress: bool = False
+    say: Callable[[str], None] = lambda line: None
+    checkpoints: Checkpoints | None = None
