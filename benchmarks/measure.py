@@ -79,7 +79,7 @@ def _watch(pid: int, peak: list[float]) -> None:
         except psutil.Error:
             if not psutil.pid_exists(pid):
                 return
-        time.sleep(0.1)
+        time.sleep(0.5)  # reading PSS holds up the process that is measured
 
 
 def _machine() -> str:
