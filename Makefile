@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo check test test-slow docs bench clean
+.PHONY: setup demo check test test-slow docs notebooks bench clean
 
 setup: $(INSTALLED)
 
@@ -25,6 +25,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/typos
+	$(BIN)/python notebooks/build.py --check
 
 test: setup
 	$(BIN)/python -m pytest
@@ -35,6 +36,9 @@ test-slow: setup
 docs: setup
 	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 	$(BIN)/python docs/check_links.py build/docs
+
+notebooks: setup  # writes them anew and runs them; `--text` instead keeps the outputs
+	$(BIN)/python notebooks/build.py
 
 bench: setup  # make bench DATA=path/to/cats_dogs
 	for what in transfer classic predict scan; do $(BIN)/python benchmarks/main_job.py $$what $(DATA) || exit 1; done

@@ -61,7 +61,6 @@ def _run(run: Run) -> dict[str, Any]:
     return {
         "run": run,
         "scores": [{"part": part, "score": score, **_bar(score, axis_low)} for part, score in scores],
-        "axis_low": axis_low,
         "report": Path(run.directory, "report.html").as_posix(),
     }
 
