@@ -208,3 +208,28 @@ def test_runs_with_other_test_pictures_are_not_compared(run, make_folder, tmp_pa
     assert cli("compare", run.directory, other.directory) == 1
     message = capsys.readouterr().err
     assert "6 picture(s) only in" in message and "18 with another content under the same name" in message
+
+
+def test_a_run_comes_out_again_to_the_bit(run, capsys, tmp_path):
+    assert cli("reproduce", run.directory, "--out", str(tmp_path / "again")) == 0
+    assert "equal to the bit" in capsys.readouterr().out
+    found = fieldguide.reproduce(run.directory, out=tmp_path / "once more", progress=False)
+    assert found.is_equal and found.differing_files == found.reasons == () and found.largest_difference == 0
+
+
+def test_what_does_not_come_out_again_is_said_with_what_differs(run, colors, tmp_path, capsys):
+    other = Path(shutil.copytree(colors, tmp_path / "colors"))
+    noisy_picture(HUES["red"], 999).save(other / "train" / "blue" / "000.jpg")
+    assert cli("reproduce", run.directory, "--data", str(other), "--out", str(tmp_path / "again"), "--json") == 1
+    values = json.loads(capsys.readouterr().out)
+    assert values["is_equal"] is False and "head.safetensors" in values["differing_files"]
+    assert any("fingerprint" in reason for reason in values["reasons"])
+    assert values["largest_difference"] > 0
+
+
+def test_a_run_that_does_not_say_how_it_was_made_is_refused(run, tmp_path):
+    old = Path(shutil.copytree(run.directory, tmp_path / "old"))
+    values = json.loads((old / "run.json").read_text())
+    (old / "run.json").write_text(json.dumps({k: v for k, v in values.items() if k != "arguments"}))
+    with pytest.raises(BundleError, match="older version"):
+        fieldguide.reproduce(old)

@@ -244,6 +244,7 @@ class Run(Record):
     history: tuple[Mapping[str, Any], ...] = ()  # one row per epoch, or per strength of the regularisation path
     learning_curve: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of `train`, all but the recipe and the seed
     certainty: Mapping[str, Any] = field(default_factory=dict)  # what `workflow.certainty.facts` says
     interrupted: str | None = None  # training was ended early by SIGINT or SIGTERM: the best until then; it can go on
     work: Mapping[str, int] = field(default_factory=dict)  # steps, repeated_steps, starts of a network's training

@@ -40,6 +40,7 @@ SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and
     "precision.sh",
     "readme.py",
     "readme.sh",
+    "reproduce.sh",
     "settings.sh",
     "sixteen_bit.sh",
     "to_keras.py",

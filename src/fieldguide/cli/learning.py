@@ -125,6 +125,35 @@ def audit(
     print(f"next:   {shell_command('fieldguide', 'train', source)}")
 
 
+def reproduce(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The pictures, if they are no longer where they were.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="New run folder; RUN-again by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train RUN again from its record; exit status 1 unless weights and predictions are equal to the bit."""
+    from fieldguide import workflow
+
+    found = workflow.reproduce(run, data=data, out=out, say=say)
+    if as_json:
+        print_json(found.to_json())
+    elif found.is_equal:
+        print("equal to the bit: every file of the bundle and every prediction")
+    else:
+        print(f"not equal; of the bundle differ: {', '.join(found.differing_files) or 'no file'}")
+        if found.largest_difference is not None:
+            changed = f"{found.num_changed:,} pictures got another class"
+            print(f"{changed}; largest difference of a probability {found.largest_difference:.1e}")
+    if not as_json:
+        for reason in found.reasons or (() if found.is_equal else ("the two runs' records name no difference",)):
+            print(f"differs: {reason}")
+        print(f"run:     {found.directory}")
+    if not found.is_equal:
+        raise typer.Exit(1)
+
+
 def demo(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the pictures and runs go.")] = Path("demo"),
 ) -> None:

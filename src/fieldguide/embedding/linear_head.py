@@ -8,6 +8,7 @@ change of variables save most of it, and the rows may be a float16 file larger t
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -308,6 +309,7 @@ def _log_losses(
 @contextlib.contextmanager
 def own_threads() -> Iterator[ThreadPoolExecutor]:
     """Threads over rows, one BLAS thread in each: BLAS's own threads wait spinning when another program needs a core."""
+    importlib.import_module("scipy.linalg")  # brings a BLAS of its own, which can only be limited once it is there
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield pool
 

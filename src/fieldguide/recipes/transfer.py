@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fieldguide.bundle import build_files
 from fieldguide.data.split import fold_numbers
-from fieldguide.embedding.linear_head import STRENGTHS, CrossValidation, cross_validate, fit_head, fit_subsets
+from fieldguide.embedding.linear_head import STRENGTHS, CrossValidation, cross_validate, fit_head, fit_subsets, softmax
 from fieldguide.errors import BundleError, FieldguideError, RecipeError
 from fieldguide.evaluation.metrics import wilson_interval
 from fieldguide.models.operations import Network
@@ -112,9 +112,17 @@ class Transfer(Record):
         folds = fold_numbers(y, groups[sample], num_folds=num_folds, seed=seed)
         found = cross_validate(x, y, folds, num_classes=num_classes, strengths=self.strengths)
         strength = found.strengths[found.chosen]
-        head = fit_head(embeddings, labels, num_classes=num_classes, strength=strength)
         notes = [_IMAGENET_NOTE]
-        if len(sample) < len(labels):
+        if len(sample) == len(labels):
+            head = fit_head(embeddings, labels, num_classes=num_classes, strength=strength)
+            out_of_fold = OutOfFold(sample, found.out_of_fold, folds)
+        else:
+            # With more pictures a head is surer, and rightly: one that lacks the sample alone speaks for that of all.
+            subsets = np.ones((len(labels), 2), bool)
+            subsets[sample, 1] = False
+            head, without = fit_subsets(embeddings, labels, subsets, num_classes=num_classes, strength=strength)
+            answers = np.asarray(softmax(without.logits(x)), np.float32)
+            out_of_fold = OutOfFold(sample, answers, np.zeros(len(sample), np.int64))
             notes.append(f"The strength was chosen on {len(sample):,} of {len(labels):,} training pictures.")
         if num_folds < self.num_folds:
             notes.append(f"The smallest class allows {num_folds} folds instead of {self.num_folds}.")
@@ -125,7 +133,7 @@ class Transfer(Record):
             head_bias=head.bias,
             history=_history(found),
             learning_curve=_learning_curve(x, y, folds, found, num_classes, seed),
-            out_of_fold=OutOfFold(sample, found.out_of_fold, folds),
+            out_of_fold=out_of_fold,
             notes=tuple(notes),
         )
 

@@ -186,6 +186,7 @@ def train(
                 history=fitted.history,
                 learning_curve=fitted.learning_curve,
                 notes=(*fitted.notes, *_notes(index, evaluations)),
+                arguments={"source": os.path.abspath(source), **options},
                 certainty=held_out.facts,
                 interrupted=fitted.interrupted,
                 work=fitted.work,

@@ -1,0 +1,1 @@
+fieldguide reproduce runs/dataset
