@@ -39,7 +39,7 @@ def test_it_says_what_the_temperature_did_and_what_share_was_turned_away(section
     found = section(novelties=novelties)
     assert "A temperature of 1.50, fitted on 400 pictures" in found["calibration"] and "less sure" in found["calibration"]
     assert "Of the test pictures 5.0\xa0% were; of those answered" in found["strangers"]
-    assert "caught 12% of the time" in found["near"]
+    assert "caught 12\xa0% of the time" in found["near"]
     assert found["near_per_class"]["kind 2"] == 0.06
     assert [row["target"] for row in found["sure"]] == sorted(row["target"] for row in found["sure"])
 

@@ -115,6 +115,6 @@ def near_strangers(certainty: Mapping[str, Any], num_classes: int) -> str:
             else ""
         )
     return (
-        f"Strangers that resemble your classes are caught {near['caught']:.0%} of the time: each class in turn was taken for a "
-        "stranger, and its pictures measured against the others. Strangers of a very different kind are caught far more often."
+        f"Strangers that resemble your classes are caught {100 * near['caught']:.0f}\xa0% of the time: each class in turn was "
+        "taken for a stranger, and its pictures measured against the others."
     )
