@@ -21,6 +21,8 @@ from fieldguide.cli.options import (
     Settings,
     SixteenBitMax,
     Source,
+    TensorBoard,
+    Time,
 )
 from fieldguide.cli.printing import certainty_lines, print_json, say, score_line
 from fieldguide.errors import RecipeError
@@ -35,6 +37,7 @@ def train(
     out: Out = None,
     recipe: Recipe = DEFAULT_RECIPE,
     settings: Settings = None,
+    time: Time = None,
     seed: Seed = None,
     group_by: GroupBy = None,
     exclude_class: ExcludeClass = None,
@@ -42,6 +45,7 @@ def train(
     sixteen_bit_max: SixteenBitMax = None,
     reject: Reject = None,
     precision: Precision = "auto",
+    tensorboard: TensorBoard = False,
     as_json: Json = False,
 ) -> None:
     """Train a classifier on DIR: audit, split, train, evaluate, report."""
@@ -60,6 +64,8 @@ def train(
         sixteen_bit_max=sixteen_bit_max,
         precision=precision,
         reject=reject,
+        time_seconds=time,
+        tensorboard=tensorboard,
         say=say,
     )
     if as_json:

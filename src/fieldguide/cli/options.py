@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,4 +57,25 @@ Recipe = Annotated[
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the recipe; may be given several times.")
+]
+
+
+def _seconds(text: str) -> float:
+    """`90`, `90s`, `10m`, `1.5h` -> seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    try:
+        seconds = float(text[:-1]) * units[text[-1]] if text and text[-1] in units else float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 1 <= seconds < math.inf:
+        raise typer.BadParameter(f"a time is a number with s, m or h behind it, as 10m; received {text!r}")
+    return seconds
+
+
+Time = Annotated[
+    float | None,
+    typer.Option("--time", parser=_seconds, metavar="10m", help="When the training of a network ends, with the best so far."),
+]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write each epoch's numbers for TensorBoard as well, into RUN/tensorboard.")
 ]

@@ -119,7 +119,7 @@ class Classic(Record):
         )
         weights = get_weights(model)
         notes = result.notes
-        if epochs > self.epochs:
+        if epochs > self.epochs and data.session.deadline is None:
             note = f"{len(data.train.labels)} training pictures are few: {epochs} epochs instead of {self.epochs}."
             notes = (note, *notes)
         return Fitted(

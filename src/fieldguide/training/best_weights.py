@@ -88,7 +88,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             return
         row: Row = {"epoch": epoch + 1}
         row |= {name: float(logs[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
-        row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         row["seconds"] = self._seconds()
         self._seconds_before, self._started = 0.0, time.perf_counter()
         if not self.history or _rank(row) > _rank(self.history[self.best_epoch - 1]):

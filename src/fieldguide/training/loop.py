@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from fieldguide.errors import RecipeError
 from fieldguide.training.augmentation import Augmentation
 from fieldguide.training.best_weights import BestWeights
+from fieldguide.training.budget import TimeBudget
 from fieldguide.training.input import steps_per_epoch, training_batches, validation_batches
 from fieldguide.training.interruption import deferred_interrupts
+from fieldguide.training.logs import EpochLogs
 from fieldguide.training.progress import ProgressBar
 from fieldguide.training.resumption import Resumption, Stopped
 from fieldguide.training.schedules import warmup_cosine
 from fieldguide.training.session import Session
 
+_NO_LIMIT = 1_000_000  # epochs, where time is the limit
 WEIGHT_DECAY_EXCLUDES = ["bias", "gamma", "beta"]  # biases and normalisation are not shrunk
 
 
@@ -87,6 +90,9 @@ def fit_model(
     With `session.checkpoints` a training that was killed, or interrupted, goes on where the newest checkpoint was made,
     and ends with the same bytes as one that was not.
 
+    With `session.deadline` training ends then, after its last validation: the learning rate follows the time instead of
+    the steps, and there are as many epochs as there is time for, the last one cut short. Such a run is not repeatable.
+
     Args:
         model: takes uint8 pixels, gives logits.
         train_pixels: uint8, (num_train, height, width, 3).
@@ -95,7 +101,7 @@ def fit_model(
         val_labels: (num_val,).
         settings: length, rate and the rest.
         seed: of order and augmentation.
-        session: bar, lines, checkpoints.
+        session: bar, lines, checkpoints, clock.
 
     Raises:
         RecipeError: if the loss stops being a number before the first epoch has ended, or if the checkpoints belong to
@@ -104,8 +110,17 @@ def fit_model(
     num_classes = model.output_shape[-1]
     steps = steps_per_epoch(len(train_labels), settings.batch_size)
     val = validation_batches(val_pixels, val_labels, num_classes=num_classes)
+    budget = None
+    if session.deadline is not None:
+        budget = TimeBudget(
+            deadline=session.deadline,
+            learning_rate=settings.learning_rate,
+            warmup_share=settings.warmup_epochs / max(settings.epochs, settings.warmup_epochs + 1),
+            validation_share=len(val_labels) / len(train_labels),
+        )
+    epochs = settings.epochs if budget is None else _NO_LIMIT
     model.compile(
-        optimizer=_optimizer(settings, steps),
+        optimizer=_optimizer(settings, steps, by_time=budget is not None),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
         metrics=["accuracy"],
         jit_compile=False,  # XLA trains convolutions ten times slower on a CPU
@@ -113,12 +128,17 @@ def fit_model(
     best = BestWeights(average_momentum=settings.average_momentum)
     best.set_model(model)
     with deferred_interrupts(session.say) as interruption:
-        position = Resumption(model, best, steps_per_epoch=steps, session=session, interruption=interruption)
+        position = Resumption(model, best, steps_per_epoch=steps, session=session, interruption=interruption, budget=budget)
         position.restore(val)
-        callbacks: list[Any] = [best, position]
+        logs = EpochLogs(best, history=session.history, tensorboard=session.tensorboard)
+        callbacks: list[Any] = [best, position, logs]
+        if budget is not None:
+            callbacks.insert(0, budget)
         bar = None
         if session.progress:
-            bar = ProgressBar(num_images=len(train_labels), steps=steps, epochs=settings.epochs, first=position.num_steps)
+            bar = ProgressBar(
+                best, num_images=len(train_labels), steps=steps, first=position.num_steps, epochs=epochs, budget=budget
+            )
             callbacks.append(bar)
 
         def fit(until: int) -> None:
@@ -147,13 +167,14 @@ def fit_model(
                 position.finish_epoch(val)
             elif position.step:
                 fit(until=position.epoch + 1)
-            if position.epoch < settings.epochs and not best.diverged:
-                fit(until=settings.epochs)
+            if position.epoch < epochs and not best.diverged and not (budget is not None and budget.is_over and best.history):
+                fit(until=epochs)
             position.save()
         except Stopped:
             pass
         finally:
             position.close()
+            logs.close()
             if bar is not None:
                 bar.close()
     notes, work = _notes(best, position, steps, interruption.signal_name), position.work
@@ -172,12 +193,14 @@ def _notes(best: BestWeights, position: Resumption, steps: int, signal_name: str
     return (f"The loss stopped being a number after epoch {num_epochs}; {weights}.",) if best.diverged else ()
 
 
-def _optimizer(settings: LoopSettings, steps: int) -> Any:
-    schedule = warmup_cosine(
-        settings.learning_rate,
-        warmup_steps=round(settings.warmup_epochs * steps),
-        total_steps=settings.epochs * steps,
-    )
+def _optimizer(settings: LoopSettings, steps: int, *, by_time: bool) -> Any:
+    schedule = settings.learning_rate  # by time it is set before each step, see TimeBudget
+    if not by_time:
+        schedule = warmup_cosine(
+            settings.learning_rate,
+            warmup_steps=round(settings.warmup_epochs * steps),
+            total_steps=settings.epochs * steps,
+        )
     if settings.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
     else:

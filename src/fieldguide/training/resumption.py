@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fieldguide.errors import RecipeError
 from fieldguide.training.best_weights import BestWeights
+from fieldguide.training.budget import TimeBudget
 from fieldguide.training.checkpoint import INTERVAL_SECONDS, Checkpoint, WorkCounter
 from fieldguide.training.interruption import Interruption
 from fieldguide.training.session import Session
@@ -38,29 +39,33 @@ class Resumption(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         steps_per_epoch: number of batches.
         session: whose checkpoints are used.
         interruption: looked at after each step.
+        budget: whose share of the time is saved, where there is one.
 
     Attributes:
         epoch: of the next step, counted from 0.
         step: the next one in this epoch; `steps_per_epoch` where all are done and the validation is not.
+        num_steps: done in all epochs, each counted once.
         counter: of the work of all processes of this run; None without checkpoints.
     """
 
     def __init__(
-        self, model: Any, best: BestWeights, *, steps_per_epoch: int, session: Session, interruption: Interruption
+        self,
+        model: Any,
+        best: BestWeights,
+        *,
+        steps_per_epoch: int,
+        session: Session,
+        interruption: Interruption,
+        budget: TimeBudget | None = None,
     ) -> None:
         super().__init__()
-        self.epoch = self.step = 0
+        self.epoch = self.step = self.num_steps = 0
         self.counter: WorkCounter | None = None
         self._trained, self._best, self._steps_per_epoch = model, best, steps_per_epoch
-        self._session, self._interruption = session, interruption
+        self._session, self._interruption, self._budget = session, interruption, budget
         self._train_logs: Mapping[str, Any] = {}  # of the epoch so far
         self._metrics: list[NDArray[Any]] = []  # of the epoch that was cut off, until it goes on
         self._saved_at = time.perf_counter()
-
-    @property
-    def num_steps(self) -> int:
-        """Steps done, each counted once."""
-        return self.epoch * self._steps_per_epoch + self.step
 
     @property
     def work(self) -> dict[str, int]:
@@ -85,7 +90,9 @@ class Resumption(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         if found is None:
             return
         state = found.state
-        self.epoch, self.step = state["epoch"], state["step"]
+        self.epoch, self.step, self.num_steps = state["epoch"], state["step"], found.step
+        if self._budget is not None:
+            self._budget.share = state["share"]
         self._train_logs = {name: math.nan if value is None else value for name, value in state["train_logs"].items()}
         self._best.set_state(_grouped(found.tensors, ("average", "best")), state["best"])
         model = self._trained
@@ -132,6 +139,7 @@ class Resumption(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
             Stopped: if a signal has come.
         """
         self.step += 1
+        self.num_steps += 1
         self._train_logs = logs or {}
         if self.counter is not None:
             self.counter.count_step()
@@ -179,7 +187,8 @@ class Resumption(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
             for position, variable in enumerate(variables)
         }
         logs = {name: value if math.isfinite(value) else None for name, value in self._plain_train_logs().items()}
-        state = {"epoch": self.epoch, "step": self.step, "train_logs": logs, "best": values}
+        share = 0.0 if self._budget is None else self._budget.share
+        state = {"epoch": self.epoch, "step": self.step, "train_logs": logs, "best": values, "share": share}
         checkpoints.save(Checkpoint(self.num_steps, tensors, state))
         self._saved_at = time.perf_counter()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from fieldguide.training.checkpoint import Checkpoints
 
@@ -16,8 +17,14 @@ class Session:
         progress: whether a bar is shown, where standard error is a terminal or a notebook.
         say: called with a line at each event worth one.
         checkpoints: where the state is kept and taken up again; None keeps none.
+        deadline: when training has to end, by `time.perf_counter`; None lets the recipe say how long it takes.
+        history: a CSV file that has a row for each epoch as soon as it has ended.
+        tensorboard: a folder for the same numbers as TensorBoard reads them.
     """
 
     progress: bool = False
     say: Callable[[str], None] = lambda line: None
     checkpoints: Checkpoints | None = None
+    deadline: float | None = None
+    history: Path | None = None
+    tensorboard: Path | None = None

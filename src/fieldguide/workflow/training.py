@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from fieldguide.data.split import refuse_unsplittable, split_images
 from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.embedding.novelty import DEFAULT_REJECT, check_reject
+from fieldguide.errors import RecipeError
 from fieldguide.evaluation.evaluate import check_from_file, write_evaluation
 from fieldguide.evaluation.metrics import summarize
 from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
@@ -53,6 +55,8 @@ def train(
     sixteen_bit_max: int | None = None,
     precision: str = "auto",
     reject: float | None = None,
+    time_seconds: float | None = None,
+    tensorboard: bool = False,
     progress: bool = True,
     say: Say = lambda line: None,
 ) -> Run:
@@ -75,6 +79,9 @@ def train(
         precision: of the engine: `auto`, `f32` or `bf16`.
         reject: share of pictures like the training pictures that may be answered "none of these"; 0.01 when None, and 0
             names a class for every picture.
+        time_seconds: after the beginning of this call the training of a network ends, with the best model so far and a
+            schedule fitted to it; evaluation and report come after it. A recipe that trains no network takes what it takes.
+        tensorboard: whether the numbers of each epoch go to `tensorboard/` in the run folder as well as to `history.csv`.
         progress: whether to show how far it is: a bar in a terminal or a notebook, a line now and then in a log.
         say: called with a line at each stage.
 
@@ -85,6 +92,8 @@ def train(
     recipe, seed = plan_of(recipe, seed)
     reject = DEFAULT_REJECT if reject is None else reject
     check_reject(reject)
+    if time_seconds is not None and not 1 <= time_seconds < math.inf:
+        raise RecipeError(f"time_seconds must be 1 or more; received {time_seconds}.\nhint: as in `--time 10m`.")
     stages = Stages()
     options = {
         "group_by": group_by,
@@ -93,6 +102,8 @@ def train(
         "sixteen_bit_max": sixteen_bit_max,
         "reject": None if reject == DEFAULT_REJECT else reject,
         "precision": None if precision == "auto" else precision,
+        "time": None if time_seconds is None else f"{time_seconds:g}s",
+        "tensorboard": tensorboard,
     }
     preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=sixteen_bit_max)
     with stages.time("index"):
@@ -101,6 +112,8 @@ def train(
     refuse_unsplittable(index)
     root = Path(index.root)
     plan = {"recipe": recipe.name, "settings": recipe.to_json(), "seed": seed}
+    if time_seconds is not None:
+        plan["time_seconds"] = time_seconds
     wanted = _run_folder(out, root if index.layout != "csv" else Path(source))
     with claimed(wanted, plan, say) as directory, Cache() as cache:
         consumer, title = keep_pixels(preprocessing), "scan"
@@ -129,7 +142,15 @@ def train(
             used = _used(split, recipe)
             identity = {**plan, "data_fingerprint": digest, "preprocessing": preprocessing.to_json()}
             checkpoints = Checkpoints(directory / "checkpoints", identity=identity, say=say)
-            fitted = recipe.fit(_training_data(scanned, used, seed, Session(progress, say, checkpoints)))
+            session = Session(
+                progress,
+                say,
+                checkpoints,
+                deadline=None if time_seconds is None else stages.started + time_seconds,
+                history=directory / "history.csv",
+                tensorboard=directory / "tensorboard" if tensorboard else None,
+            )
+            fitted = recipe.fit(_training_data(scanned, used, seed, session))
         with stages.time("certainty"):
             network_path, embeddings = frozen, scanned.values
             if network_path is None:
