@@ -247,7 +247,7 @@ def test_the_stop_button_ends_training_with_the_best_so_far(tmp_path, make_folde
 
         reply = client.execute_interactive(code, output_hook=watch, timeout=600)
         assert reply["content"]["status"] == "ok"
-        assert "interrupted: True ; test: 8" in "".join(printed)
+        assert "interrupted: SIGINT ; test: 8" in "".join(printed)
         assert client.execute_interactive("1 + 1", output_hook=lambda message: None, timeout=60)["content"]["status"] == "ok"
     finally:
         client.stop_channels()
