@@ -33,6 +33,7 @@ SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and
     "groups.sh",
     "leave_out.sh",
     "merge_subfolders.sh",
+    "network_figures.py",
     "none_of_these.py",
     "one_seed_more.sh",
     "compare.py",

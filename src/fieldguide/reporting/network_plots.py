@@ -180,8 +180,6 @@ def activations(models: Mapping[str, Any], pictures: NDArray[Any]) -> Figure:
     Raises:
         DatasetError: if the models differ in the number of convolutions, or take pictures of another shape.
     """
-    from matplotlib.ticker import MultipleLocator
-
     columns = []  # of each model: (places, maps) of each convolution
     for model in models.values():
         names = [block.summed for block in convolution_blocks(model)]
@@ -193,6 +191,7 @@ def activations(models: Mapping[str, Any], pictures: NDArray[Any]) -> Figure:
         raise DatasetError(f"The models should have the same number of convolutions; received {counts}.")
     reach = max(float(np.percentile(np.abs(values), 99.5)) for column in columns for values in column)
     edges = np.linspace(-reach, reach, 61)
+    tick = float(f"{0.75 * reach:.1g}")
     figure, grid = _grid(rows, len(models), aspect=0.18 * len(models), between=0.26, top=0.5, bottom=0.5, gap=0.25)
     for name, values_by_row, line in zip(models, columns, grid.T, strict=True):
         for row, (axes, values) in enumerate(zip(line, values_by_row, strict=True)):
@@ -204,7 +203,7 @@ def activations(models: Mapping[str, Any], pictures: NDArray[Any]) -> Figure:
             axes.set(xlim=(-reach, reach), ylim=(0, None))
             style_axes(axes, grid="x")
             axes.spines["left"].set_visible(False)
-            axes.xaxis.set_major_locator(MultipleLocator(max(1, round(reach / 3))))
+            axes.set_xticks([-tick, 0, tick])
             axes.tick_params(labelbottom=row == rows - 1)
             _title(axes, f"convolution {row + 1}: {100 * (values > 0).mean():.0f} % above 0")
         line[0].annotate(name, (0, 1), (0, 20), "axes fraction", "offset points", color=INK, size=TEXT_POINTS, weight="bold")
