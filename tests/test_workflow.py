@@ -318,3 +318,17 @@ def test_settings_on_the_command_line_and_from_a_file(tiny_folder, tmp_path, cap
     assert cli("train", str(tiny_folder), "--out", str(tmp_path / "no"), "--set", "num_fold=3") == 2
     assert "did you mean num_folds" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+
+
+def test_training_by_the_clock_is_watched_and_its_command_says_all_that_was_set(tiny_folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    given = ("--recipe", "classic", "--set", "image_size=32,32", "--set", "filters=8,16", "--time", "4s", "--tensorboard")
+    assert cli("train", str(tiny_folder), "--out", str(out), *given) == 0
+    run = json.loads((out / "run.json").read_text())
+    assert "--set image_size=32,32 --set filters=8,16 --seed 0 --time 4s --tensorboard" in run["environment"]["command"]
+    with (out / "history.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == len(run["history"]) >= 1
+    assert list((out / "tensorboard").glob("events*"))
+    assert run["interrupted"] is None and not (out / "checkpoints").exists()
+    assert cli("train", str(tiny_folder), "--time", "soon") == 2
+    assert "10m" in capsys.readouterr().err

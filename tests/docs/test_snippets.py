@@ -23,6 +23,7 @@ SNIPPETS = ROOT / "docs" / "snippets"
 MOST_COLUMNS = 96  # what the theme shows on a wide screen
 NOT_RUN = {
     "install.sh": "it installs this package, as `make setup` does before any test",
+    "time.sh": "it trains for ten minutes",
     "gpu.sh": "it needs an NVIDIA card and downloads gigabytes",
 }
 SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and train_and_predict.py train in the quick tests

@@ -11,7 +11,7 @@ import pytest
 
 from fieldguide.errors import RecipeError
 from fieldguide.recipes.classic import Classic
-from fieldguide.recipes.settings import parse_assignments, plan_of, read_plan, with_settings
+from fieldguide.recipes.settings import assignments_of, parse_assignments, plan_of, read_plan, with_settings
 from fieldguide.recipes.transfer import Transfer
 from fieldguide.records import Record
 
@@ -94,6 +94,14 @@ def test_what_a_run_writes_is_read_again(tmp_path: Path, recipe: Any) -> None:
     assert read_plan(path) == plan_of(path) == plan_of(str(path)) == (recipe, 3)
     assert plan_of(path, 5) == plan_of(recipe, 5) == (recipe, 5)
     assert plan_of(recipe) == (recipe, 0)
+
+
+@pytest.mark.parametrize("recipe", [Classic(), Classic(epochs=7, filters=(4, 8), horizontal_flip=False, learning_rate=1e-5)])
+def test_what_differs_from_the_defaults_can_be_given_on_the_command_line(recipe: Classic) -> None:
+    assignments = assignments_of(recipe)
+    assert with_settings(Classic(), parse_assignments(assignments)) == recipe
+    assert assignments_of(Anything(limit=3, is_on=True, size=(5, 6))) == ("is_on=true", "size=5,6", "limit=3")  # type: ignore[arg-type]
+    assert bool(assignments) == (recipe != Classic())
 
 
 def test_a_file_by_hand_may_leave_out_what_it_does_not_change(tmp_path: Path) -> None:

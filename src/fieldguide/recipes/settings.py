@@ -80,6 +80,20 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
+def assignments_of(recipe: Recipe) -> tuple[str, ...]:
+    """The settings in which a recipe differs from its defaults, as `parse_assignments` takes them."""
+    if not dataclasses.is_dataclass(recipe):
+        return ()
+    values, defaults = recipe.to_json(), type(recipe)().to_json()
+    return tuple(f"{name}={_text(value)}" for name, value in values.items() if value != defaults[name])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(_text(item) for item in value)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     """The recipe with some of its settings changed.
 

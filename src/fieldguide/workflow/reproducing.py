@@ -81,6 +81,7 @@ def reproduce(
         sixteen_bit_max=given["sixteen_bit_max"],
         precision=given["precision"] or "auto",
         reject=given["reject"],
+        time_seconds=float(given["time"].removesuffix("s")) if given.get("time") else None,
         progress=progress,
         say=say,
     )
@@ -118,6 +119,8 @@ def _reasons(first: Run, again: Run) -> tuple[str, ...]:
         reasons.append("the pictures, their names or their labels are not the same (another data fingerprint)")
     if first.interrupted:
         reasons.append("the first run was ended early")
+    if first.arguments.get("time"):
+        reasons.append("training ended by the clock (--time): how many steps fit changes with what else the machine does")
     names = {*first.environment, *again.environment} - set(_NOT_OF_THE_MACHINE)
     for name in sorted(names):
         before, after = first.environment.get(name), again.environment.get(name)

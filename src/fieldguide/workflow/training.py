@@ -28,7 +28,7 @@ from fieldguide.evaluation.evaluate import check_from_file, write_evaluation
 from fieldguide.evaluation.metrics import summarize
 from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
 from fieldguide.recipes.registry import DEFAULT_RECIPE
-from fieldguide.recipes.settings import plan_of
+from fieldguide.recipes.settings import assignments_of, plan_of
 from fieldguide.records import Audit, Evaluation, ImageIndex, Preprocessing, Run, Split
 from fieldguide.reporting.report import shown_paths, write_report
 from fieldguide.storage import csv_text, write_json, write_text
@@ -192,7 +192,8 @@ def train(
                 arrays = {path: np.frombuffer(jpeg, np.uint8) for path, jpeg in pictures.items()}
                 write_tensors(directory / "evaluation" / "thumbnails.safetensors", arrays)
             write_json(directory / "evaluation" / "suspects.json", {"suspects": doubted})
-            command = train_command(source, directory, recipe=recipe.name, seed=seed, **options)
+            changes = {"set": assignments_of(recipe)}
+            command = train_command(source, directory, recipe=recipe.name, **changes, seed=seed, **options)
             run = Run(
                 directory=str(directory),
                 recipe=recipe.name,

@@ -1,0 +1,1 @@
+fieldguide train dataset/ --recipe classic --time 10m
