@@ -72,12 +72,14 @@ def ablation_table(rows: Rows) -> str:
     """Markdown: a row for each variant, with mean ± standard deviation over the seeds, in percent."""
     found = measured(rows)
     whole = found[WHOLE]
-    lines = ["| variant | training | validation | test | verdict on validation |", "|---|---|---|---|---|"]
+    lines = ["| variant | verdict | validation | test | training |", "|---|---|---|---|---|"]
     for name, accuracies in found.items():
-        cells = [f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" for values in accuracies.values()]
+        # No-break spaces: on a phone the table is scrolled, and no cell of it broken.
+        values = [accuracies[part] for part in ("val", "test", "train")]
+        cells = [f"{statistics.mean(v):.1f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{statistics.stdev(v):.1f}" for v in values]
         difference = statistics.mean(accuracies["val"]) - statistics.mean(whole["val"])
         compared = f"{signed(difference)}, {verdict(accuracies['val'], whole['val'])}"
-        lines.append(f"| {name} | {' | '.join(cells)} | {'' if name == WHOLE else compared} |")
+        lines.append(f"| {name} | {'' if name == WHOLE else compared} | {' | '.join(cells)} |")
     epochs, *sizes = (int(rows[0][name]) for name in ("epochs", "num_train", "num_val", "num_test"))
     lines += [
         "",
@@ -112,20 +114,20 @@ def shapes(rows: Rows) -> str:
     lines = [("picture", f"{height} × {width} × {channels}", 0)]
     for number, filters in enumerate(settings["filters"], start=1):
         lines.append((f"convolution {number}", f"{height} × {width} × {filters}", 9 * channels * filters))
-        lines.append(("batch normalisation, ReLU", "the same", 4 * filters))
+        lines.append(("batch norm, ReLU", "the same", 4 * filters))
         height, width, channels = height // 2, width // 2, filters
         lines.append(("max pooling", f"{height} × {width} × {filters}", 0))
     flat, units, classes = height * width * channels, settings["units"], 10
     lines.append(("flatten", f"{flat}", 0))
     lines.append(("dense", f"{units}", flat * units))
-    lines.append(("batch normalisation, ReLU", "the same", 4 * units))
+    lines.append(("batch norm, ReLU", "the same", 4 * units))
     lines.append(("dropout", "the same", 0))
     lines.append(("dense", f"{classes}", units * classes + classes))
     total = sum(weights for _, _, weights in lines)
     if total != int(row["num_weights"]):
         raise ValueError(f"The layers have {total} weights; the network that was measured has {row['num_weights']}.")
     lines.append(("together", "", total))
-    return "\n".join(["```text", *(f"{a:26}{b:>14}{f'{c:,}' if c else '':>10}".rstrip() for a, b, c in lines), "```"])
+    return "\n".join(["```text", *(f"{a:17}{b:>14}{f'{c:,}' if c else '':>9}".rstrip() for a, b, c in lines), "```"])
 
 
 def sections(rows: Rows) -> dict[str, str]:
