@@ -274,7 +274,7 @@ def measure(dataset: str, name: str, seed: int, parts: tuple[Part, Part, Part]) 
     )
 
 
-def _settings(row: dict[str, str]) -> str:
+def settings_of(row: dict[str, str]) -> str:
     """The settings of a row, without those of the recipe that are not ours."""
     values = json.loads(row["settings"])
     return json.dumps({field.name: values[field.name] for field in fields(Settings)})
@@ -291,7 +291,7 @@ def main() -> None:
     if (given.dataset == "fashion") != (given.folder is not None):
         parser.error("fashion needs a FOLDER, digits none")
     parts = digits() if given.dataset == "digits" else fashion(given.folder)
-    done = {(r["dataset"], r["variant"], int(r["seed"]), _settings(r)) for r in read_rows(NAME)}
+    done = {(r["dataset"], r["variant"], int(r["seed"]), settings_of(r)) for r in read_rows(NAME)}
     started = time.perf_counter()
     for name, variant in list(VARIANTS.items())[: given.first]:
         settings = replace(SETTINGS[given.dataset], **variant.changes).to_json()

@@ -162,3 +162,20 @@ def test_the_parts_of_the_digits_share_no_picture(ablation: Any) -> None:
     assert [len(part.labels) for part in parts] == [300, 497, 1000]
     seen = [{pixels.tobytes() for pixels in part.pixels} for part in parts]
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+
+
+def test_a_variant_is_trained_and_scored(ablation: Any) -> None:
+    train, val, _ = ablation.digits()
+    few = ablation.Part(train.pixels[:64], train.labels[:64])
+    settings = ablation.replace(ablation.SETTINGS["digits"], epochs=1, filters=(4, 4, 4, 4), units=8)
+    model, result = ablation.train(ablation.VARIANTS["no batch normalisation"], settings, few, val, seed=0)
+    assert len(result.history) == result.best_epoch == 1
+    assert ablation.accuracy(model, val) == pytest.approx(result.history[0]["val_accuracy"], abs=1e-6)
+
+
+def test_every_row_was_measured_with_the_settings_that_the_script_has_now(ablation: Any) -> None:
+    for row in ROWS:
+        if (row["dataset"], row["epochs"]) != ("fashion", str(students.CUT_SHORT)):
+            changes = ablation.VARIANTS[row["variant"]].changes
+            expected = ablation.replace(ablation.SETTINGS[row["dataset"]], **changes).to_json()
+            assert ablation.settings_of(row) == expected
