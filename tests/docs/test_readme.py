@@ -18,13 +18,15 @@ def test_the_table_of_results_is_that_of_the_recorded_rows():
     assert measured.updated(README, measured.read_rows()) == README
 
 
-def test_a_cell_is_the_median_of_the_newest_commits_runs():
-    def row(machine, commit, seconds, accuracy):
+def test_a_cell_is_the_median_of_the_newest_run_of_each_seed():
+    def row(machine, seed, seconds, accuracy, date="2026-11-24"):
         return {
             "what": "classic",
             "dataset": "d",
             "machine": machine,
-            "commit": commit,
+            "seed": str(seed),
+            "date": date,
+            "commit": "abc",
             "seconds": str(seconds),
             "peak_mb": "1500",
             "test_accuracy": str(accuracy),
@@ -32,9 +34,10 @@ def test_a_cell_is_the_median_of_the_newest_commits_runs():
         }
 
     rows = [
-        row("old", "a", 300, 0.5),
-        row("new", "b", 1, 0.1),
-        *(row("new", "c", seconds, accuracy) for seconds, accuracy in ((250, 0.8), (190, 0.9), (220, 0.7))),
+        row("old", 0, 300, 0.5),
+        row("new", 3, 1, 0.1, date="2026-11-23"),
+        row("new", 0, 1, 0.1),
+        *(row("new", seed, seconds, accuracy) for seed, seconds, accuracy in ((0, 250, 0.8), (1, 190, 0.9), (2, 220, 0.7))),
     ]
     *_, line, end = measured.table(rows).split("\n")
     low, high = wilson_interval(800, 1000)
