@@ -1,1 +1,1 @@
-fieldguide train dataset/ --recipe classic --set epochs=60 --set horizontal_flip=false
+fieldguide train dataset/ --recipe classic --set epochs=5 --set min_steps=100

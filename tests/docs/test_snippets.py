@@ -64,7 +64,7 @@ recorder = load_file(ROOT / "docs" / "record_outputs.py")
 
 def _names(pattern: str) -> list[object]:
     names = sorted(p.name for p in SNIPPETS.glob(pattern) if p.name not in NOT_RUN and not p.name.startswith("demo"))
-    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
+    return [pytest.param(name, marks=[pytest.mark.slow, pytest.mark.timeout(900)]) if name in SLOW else name for name in names]
 
 
 @pytest.mark.parametrize("name", _names("*.py"))
