@@ -111,6 +111,13 @@ class Finding(Record):
     severity: str  # error, warning or note
     paths: tuple[str, ...]
     message: str
+    suggested: str | None = None  # the class that the picture looks like, of a label to look at
+    score: float | None = None  # of what is ranked: the higher, the sooner one should look
+
+    def to_json(self) -> dict[str, Any]:
+        """As any record, without `suggested` and `score` where there is none."""
+        values = super().to_json()
+        return {name: value for name, value in values.items() if value is not None or name not in ("suggested", "score")}
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,10 @@ class Audit(Record):
     num_images: int  # usable pictures
     class_names: tuple[str, ...]
     images_per_class: Mapping[str, int]
-    groups: tuple[tuple[str, ...], ...] = ()  # paths whose pixels are equal
-    leaks: tuple[tuple[str, str], ...] = ()  # (test path, training path) with equal pixels
+    groups: tuple[tuple[str, ...], ...] = ()  # paths of copies and near-copies
+    leaks: tuple[tuple[str, str], ...] = ()  # (test path, training path) of copies and near-copies
+    label_noise: float | None = None  # estimated share of wrong labels; None where labels were not judged
+    what_if: Mapping[str, Any] | None = None  # accuracy with and without the actions of a review
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

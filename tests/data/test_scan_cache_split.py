@@ -6,9 +6,10 @@ import threading
 import numpy as np
 import pytest
 
-from fieldguide.auditing.audit import audit_scan, leaked_positions
+from fieldguide.auditing.audit import audit_scan
 from fieldguide.data import scan as scan_module
 from fieldguide.data.cache import Cache
+from fieldguide.data.copies import find_copies
 from fieldguide.data.index import index_folder
 from fieldguide.data.scan import Consumer, keep_pixels, scan, thumbnails
 from fieldguide.data.split import fold_numbers, refuse_unsplittable, split_images
@@ -249,6 +250,11 @@ def test_folds_are_stratified_and_keep_groups_whole(seed):
     assert all(set(labels[folds == f]) == {0, 1, 2} for f in range(5))
 
 
+def audited(index, cache):
+    scanned = scan(index, SIZE, cache=cache)
+    return audit_scan(index, scanned, find_copies(scanned))
+
+
 def test_audit_finds_copies_leaks_conflicts_and_odd_files(tiny_folder, cache):
     train, test = tiny_folder / "training_set", tiny_folder / "test_set"
     picture = (train / "red" / "000.jpg").read_bytes()
@@ -258,14 +264,14 @@ def test_audit_finds_copies_leaks_conflicts_and_odd_files(tiny_folder, cache):
     (train / "green" / "wrong-name.png").write_bytes(as_bytes(noisy_picture((9, 9, 9), 7), "JPEG"))
     index = index_folder(tiny_folder)
     scanned = scan(index, SIZE, cache=cache)
-    audit = audit_scan(index, scanned)
+    audit = audit_scan(index, scanned, find_copies(scanned))
     kinds = {finding.kind: finding for finding in audit.findings}
     assert audit.leaks == (("test_set/red/leak.jpg", "training_set/red/000.jpg"),)
     assert kinds["copy_conflict"].severity == "error" and "blue and red" in kinds["copy_conflict"].message
     assert "training_set/red/twin.jpg" in kinds["copies"].paths
     assert kinds["misnamed"].paths == ("training_set/green/wrong-name.png",)
     assert audit.images_per_class == {"blue": 27, "green": 27, "red": 28}
-    leaked = leaked_positions(scanned)
+    leaked = dict(find_copies(scanned).leaks(scanned.images))
     assert [scanned.images[i].path for i in leaked] == ["test_set/red/leak.jpg"]
 
 
@@ -275,7 +281,7 @@ def test_a_png_copy_of_a_jpeg_is_found_by_its_pixels(tiny_folder, cache):
     source = tiny_folder / "training_set" / "red" / "000.jpg"
     Image.open(source).save(tiny_folder / "test_set" / "red" / "same.png")
     index = index_folder(tiny_folder)
-    assert audit_scan(index, scan(index, SIZE, cache=cache)).leaks == (("test_set/red/same.png", "training_set/red/000.jpg"),)
+    assert audited(index, cache).leaks == (("test_set/red/same.png", "training_set/red/000.jpg"),)
 
 
 def test_a_large_group_and_twelve_bits_are_reported(make_folder, cache):
@@ -285,8 +291,8 @@ def test_a_large_group_and_twelve_bits_are_reported(make_folder, cache):
     dark = Image.fromarray(np.full((8, 8), 4095, np.uint16))
     dark.save(folder / "red" / "deep.tif")
     index = index_folder(folder, group_by=r"red/00[0-4]")
-    kinds = {f.kind: f for f in audit_scan(index, scan(index, SIZE, cache=cache)).findings}
+    kinds = {f.kind: f for f in audited(index, cache).findings}
     assert "--sixteen-bit-max 4095" in kinds["sixteen_bit"].message
     index = index_folder(folder, group_by=r"(blue)/")
-    kinds = {f.kind: f for f in audit_scan(index, scan(index, SIZE, cache=cache)).findings}
+    kinds = {f.kind: f for f in audited(index, cache).findings}
     assert "holds 100% of class 'blue'" in kinds["large_group"].message

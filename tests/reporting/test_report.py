@@ -154,7 +154,7 @@ def test_leaked_copies_are_shown_with_the_score_without_them(write, make_evaluat
     page = write(evaluations={"test": make_evaluation(2, leaked=(0,))})
     assert "1 of them is a copy of training pictures. Without it: " in page.text
     assert "79 pictures" in page.text
-    assert "1 test picture has the same pixels as a training picture." in page.text
+    assert "1 test picture has a copy or near-copy in the training part." in page.text
 
 
 def test_findings_come_errors_first_with_their_files(write):

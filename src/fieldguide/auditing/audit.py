@@ -1,63 +1,55 @@
-"""The audit of a scanned folder: files left out, copies, leaks, and what looks like a mistake."""
+"""The audit of a scanned folder: files left out, copies, leaks, odd pictures, and what looks like a mistake."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from fieldguide.auditing.artefacts import artefacts
+from fieldguide.auditing.classes import class_findings
+from fieldguide.auditing.content import Content
+from fieldguide.auditing.quality import oddities
+from fieldguide.data.copies import Copies
 from fieldguide.data.scan import Scan, is_misnamed
 from fieldguide.records import Audit, Finding, ImageIndex, LabeledImage
 
 _LARGE_GROUP = 0.20  # of a class: such a group makes the split, and every score, depend on chance
-_SEVERITY = {"not_a_picture": "note"}  # of files left out; a warning otherwise
+_SEVERITY = {"not_a_picture": "note", "excluded": "note"}  # of files left out; a warning otherwise
 
 
-def audit_scan(index: ImageIndex, scanned: Scan) -> Audit:
+def audit_scan(index: ImageIndex, scanned: Scan, copies: Copies, content: Content | None = None) -> Audit:
     """Looks at what a scan found.
 
     Finding kinds: `empty`, `truncated`, `not_an_image`, `unsupported`, `too_large`, `unreadable`, `needs_heic`,
-    `not_a_picture`, `empty_folder` (left out); `misnamed`, `animated`, `sixteen_bit` (used all the same); `copies`,
-    `copy_conflict`, `leak`; `large_group`; `missing_class` (no picture of a class in the test part).
+    `not_a_picture`, `empty_folder`, `excluded` (left out); `misnamed`, `animated`, `sixteen_bit` (used all the same); `copies`,
+    `near_copy`, `copy_conflict`, `leak`; `dark`, `bright`, `blurred`, `low_information`, `tiny`, `aspect` (odd pictures);
+    `artefact` (what gives a class away); `large_group`; `missing_class` (no picture of a class in the test part), `imbalance`,
+    `small_class`. With `content` also what only embeddings show: see there.
     """
     counts = Counter(image.label for image in scanned.images)
-    copies = _copies(scanned)
-    leaks = _leaks(scanned, copies)
+    leaks = copies.leaks(scanned.images)
     findings = [
         *_left_out(scanned),
         *_unusual_files(scanned),
         *_copy_findings(index, scanned, copies, leaks),
+        *(content.findings if content else ()),
+        *_artefacts(index, scanned),
+        *class_findings(index, scanned.images),
         *_large_groups(index, scanned.images),
         *_missing_classes(index, scanned.images),
+        *_odd_pictures(scanned),
     ]
     return Audit(
         findings=tuple(findings),
         num_images=len(scanned.images),
         class_names=index.class_names,
         images_per_class={name: counts[label] for label, name in enumerate(index.class_names)},
-        groups=tuple(tuple(scanned.images[i].path for i in group) for group in copies),
+        groups=tuple(tuple(scanned.images[i].path for i in group) for group in copies.groups),
         leaks=tuple((scanned.images[i].path, scanned.images[j].path) for i, j in leaks),
+        label_noise=content.label_noise if content else None,
     )
-
-
-def leaked_positions(scanned: Scan) -> Mapping[int, int]:
-    """Position of each test picture that has a copy in the training part, and the position of that copy."""
-    return dict(_leaks(scanned, _copies(scanned)))
-
-
-def _copies(scanned: Scan) -> list[list[int]]:
-    by_hash: dict[str, list[int]] = defaultdict(list)
-    for i, facts in enumerate(scanned.facts):
-        by_hash[facts.pixel_hash].append(i)
-    return [positions for positions in by_hash.values() if len(positions) > 1]
-
-
-def _leaks(scanned: Scan, copies: list[list[int]]) -> list[tuple[int, int]]:
-    pairs = []
-    for positions in copies:
-        learned = [i for i in positions if scanned.images[i].part in ("train", "val")]
-        if learned:
-            pairs += [(i, learned[0]) for i in positions if scanned.images[i].part == "test"]
-    return pairs
 
 
 def _left_out(scanned: Scan) -> Iterable[Finding]:
@@ -94,26 +86,54 @@ def _unusual_files(scanned: Scan) -> Iterable[Finding]:
         yield Finding("sixteen_bit", "warning", tuple(image.path for image, _ in deep), text)
 
 
-def _copy_findings(
-    index: ImageIndex, scanned: Scan, copies: list[list[int]], leaks: Sequence[tuple[int, int]]
-) -> Iterable[Finding]:
-    for positions in copies:
-        labels = sorted({scanned.images[i].label for i in positions})
+def _copy_findings(index: ImageIndex, scanned: Scan, copies: Copies, leaks: Sequence[tuple[int, int]]) -> Iterable[Finding]:
+    def paths_of(positions: Iterable[int]) -> tuple[str, ...]:
+        return tuple(scanned.images[i].path for i in positions)
+
+    set_of = {i: k for k, positions in enumerate(copies.exact) for i in positions}
+    for group in copies.groups:
+        labels = sorted({scanned.images[i].label for i in group})
+        is_exact = len({set_of.get(i, -1 - i) for i in group}) == 1
         if len(labels) > 1:
             names = " and ".join(index.class_names[label] for label in labels)
-            paths = tuple(scanned.images[i].path for i in positions)
-            yield Finding("copy_conflict", "error", paths, f"The same picture is labelled {names}; one of them is wrong")
+            same = "The same picture" if is_exact else "Nearly the same picture"
+            text = f"{same} is labelled {names}; one of them is wrong"
+            yield Finding("copy_conflict", "error", paths_of(group), text)
     if leaks:
-        paths = tuple(scanned.images[k].path for pair in leaks for k in pair)
-        text = f"{len(leaks)} test picture(s) are copies of training pictures: the test score is given with and without them"
-        yield Finding("leak", "warning", paths, text)
+        num_exact = sum(i in set_of and set_of[i] == set_of.get(j) for i, j in leaks)
+        kinds = "copies" if num_exact == len(leaks) else "near-copies" if not num_exact else "copies or near-copies"
+        text = f"{len(leaks)} test picture(s) are {kinds} of training pictures: the test score is given with and without them"
+        yield Finding("leak", "warning", paths_of(k for pair in leaks for k in pair), text)
     leaked = {i for i, _ in leaks}
-    rest = [[i for i in positions if i not in leaked] for positions in copies]
-    paths = tuple(scanned.images[i].path for positions in rest if len(positions) > 1 for i in positions)
+    exact = [[i for i in positions if i not in leaked] for positions in copies.exact]
+    paths = paths_of(i for positions in exact if len(positions) > 1 for i in positions)
     if paths:
-        num_sets = sum(len(positions) > 1 for positions in rest)
+        num_sets = sum(len(positions) > 1 for positions in exact)
         text = f"{len(paths)} pictures form {num_sets} set(s) of exact copies; a set stays on one side of every split"
         yield Finding("copies", "note", paths, text)
+    for group in copies.groups:
+        if len({set_of.get(i, -1 - i) for i in group}) > 1:
+            text = f"{len(group)} pictures are near-copies of each other; they stay on one side of every split"
+            yield Finding("near_copy", "note", paths_of(group), text)
+
+
+def _artefacts(index: ImageIndex, scanned: Scan) -> Iterable[Finding]:
+    labels = np.array([image.label for image in scanned.images], np.int64)
+    for found in artefacts(scanned.facts, labels, len(index.class_names)):
+        name = index.class_names[found.label]
+        text = (
+            f"{found.feature.capitalize()} alone tells {name!r} from the other classes: right in {found.accuracy:.0%} where "
+            f"chance is right in 50 % ({name}: {found.typical}; the others: {found.typical_of_others}). A network may be "
+            "learning that instead of what the pictures show"
+        )
+        yield Finding("artefact", "warning", (), text, score=found.accuracy)
+
+
+def _odd_pictures(scanned: Scan) -> Iterable[Finding]:
+    for oddity in oddities(scanned.facts):
+        count = len(oddity.positions)
+        text = f"{count:,} picture{'s' if count != 1 else ''} {oddity.text}"
+        yield Finding(oddity.kind, "note", tuple(scanned.images[i].path for i in oddity.positions), text)
 
 
 def _large_groups(index: ImageIndex, images: Sequence[LabeledImage]) -> Iterable[Finding]:

@@ -17,6 +17,7 @@ from fieldguide.cli.options import (
     Precision,
     Recipe,
     Reject,
+    Review,
     Seed,
     Settings,
     SixteenBitMax,
@@ -24,7 +25,7 @@ from fieldguide.cli.options import (
     TensorBoard,
     Time,
 )
-from fieldguide.cli.printing import certainty_lines, print_json, say, score_line
+from fieldguide.cli.printing import certainty_lines, print_json, say, score_line, what_if_lines
 from fieldguide.errors import RecipeError
 from fieldguide.recipes.registry import DEFAULT_RECIPE
 
@@ -39,6 +40,7 @@ def train(
     settings: Settings = None,
     time: Time = None,
     seed: Seed = None,
+    review: Review = None,
     group_by: GroupBy = None,
     exclude_class: ExcludeClass = None,
     merge_subfolders: MergeSubfolders = False,
@@ -58,6 +60,7 @@ def train(
         out=out,
         recipe=plan.recipe,
         seed=plan.seed,
+        review=review,
         group_by=group_by,
         exclude_classes=exclude_class or (),
         merge_subfolders=merge_subfolders,
@@ -99,36 +102,63 @@ def _plan(recipe: str, assignments: Sequence[str], seed: int | None) -> Plan:
 
 def audit(
     source: Source,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for audit.html, audit.json, review.csv; runs/NAME-audit by default, none with --json."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Without embeddings: files, copies, odd pictures; nothing about labels.")
+    ] = False,
+    review: Review = None,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Measure accuracy with and without the actions of --review, or those proposed.")
+    ] = False,
+    seed: Seed = None,
     group_by: GroupBy = None,
     exclude_class: ExcludeClass = None,
     merge_subfolders: MergeSubfolders = False,
     sixteen_bit_max: SixteenBitMax = None,
+    precision: Precision = "auto",
     as_json: Json = False,
 ) -> None:
-    """Read every picture of DIR and say what is wrong; nothing is changed."""
+    """Read every picture of DIR and say what to look at; nothing in DIR is changed."""
     from fieldguide import workflow
+    from fieldguide.auditing.summary import summarised
+    from fieldguide.workflow.inspection import audit_folder
     from fieldguide.workflow.provenance import shell_command
 
+    directory = None if as_json and out is None else audit_folder(source, out)
     result = workflow.audit(
         source,
+        out=directory,
+        quick=quick,
+        review=review,
+        what_if=what_if,
+        seed=seed or 0,
         group_by=group_by,
         exclude_classes=exclude_class or (),
         merge_subfolders=merge_subfolders,
         sixteen_bit_max=sixteen_bit_max,
+        precision=precision,
         say=say,
     )
     if as_json:
         print_json(result.to_json())
         return
+    assert directory is not None  # noqa: S101 - only JSON goes without; tells the type checker
     for name, count in result.images_per_class.items():
         print(f"{count:8,}  {name}")
-    for finding in result.findings:
+    for finding in summarised(result.findings):
         print(f"{finding.severity}: {finding.message}")
         for path in finding.paths[:5]:
             print(f"    {path}")
         if len(finding.paths) > 5:
             print(f"    ... and {len(finding.paths) - 5:,} more (--json lists them all)")
-    print(f"next:   {shell_command('fieldguide', 'train', source)}")
+    for line in what_if_lines(result.what_if):
+        print(line)
+    print(f"pictures: {directory / 'audit.html'}")
+    print(f"decide:   {directory / 'review.csv'} (keep, exclude, relabel)")
+    print(f"next:     {shell_command('fieldguide', 'train', source, '--review', str(directory / 'review.csv'))}")
 
 
 def reproduce(

@@ -13,6 +13,10 @@ from fieldguide.recipes.registry import RECIPES
 Source = Annotated[str, typer.Argument(metavar="DIR", help="Folder of class folders, or a CSV file.")]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, bundle folder, or zip of one.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default. Never overwritten.")]
+Review = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="review.csv of an audit, as you edited it: what to leave out, what to relabel."),
+]
 Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same bytes; 0 by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 GroupBy = Annotated[

@@ -50,6 +50,18 @@ def certainty_lines(certainty: Mapping[str, Any], test: Mapping[str, Any] | None
         yield f"strangers that resemble your classes are caught {near['caught']:.0%} of the time (each class left out in turn)"
 
 
+def what_if_lines(measured: Mapping[str, Any] | None) -> Iterator[str]:
+    """What the actions of a review are worth."""
+    if measured:
+        low, high = measured["interval"]
+        yield (
+            f"what if:  {measured['num_excluded']:,} pictures excluded and {measured['num_relabelled']:,} relabelled: "
+            f"{measured['accuracy_with']:.2%} instead of {measured['accuracy_without']:.2%} right on the "
+            f"{measured['num_images']:,} others ({100 * measured['difference']:+.2f} points, 95 % interval "
+            f"{100 * low:+.2f} to {100 * high:+.2f}; cross-validation)"
+        )
+
+
 def score_line(score: Mapping[str, Any] | None) -> str:
     """One part's accuracy with its interval and its number of pictures."""
     if score is None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.data.cache import Cache
+from fieldguide.data.copies import find_copies
 from fieldguide.data.index import index_folder
 from fieldguide.data.scan import keep_pixels, scan
 from fieldguide.data.split import split_images
@@ -60,6 +61,8 @@ def load_pictures(
 ) -> Pictures:
     """Decodes every picture of a folder and divides them exactly as `fieldguide.train` does with the same arguments.
 
+    (A flat folder with cropped copies is the exception: `train` sees them by its embeddings and keeps them together.)
+
     So a network of your own and a recipe learn from the same pictures and are scored on the same ones. Files that
     cannot be used are left out; `fieldguide.audit` says which, and why. All arrays are held in memory: num_images *
     height * width * 3 bytes.
@@ -96,7 +99,7 @@ def load_pictures(
     split = split_images(
         scanned.images,
         index.class_names,
-        pixel_hashes=[facts.pixel_hash for facts in scanned.facts],
+        pixel_hashes=find_copies(scanned).keys,
         seed=seed,
         root=index.root,
     )

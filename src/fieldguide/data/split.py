@@ -35,7 +35,7 @@ def split_images(
     Args:
         images: the usable pictures.
         class_names: labels are positions in it.
-        pixel_hashes: one per picture; equal ones are copies.
+        pixel_hashes: one per picture, equal for copies (and near-copies, see `Copies.keys`), which stay together.
         seed: the same seed gives the same split.
         root: named in errors.
 

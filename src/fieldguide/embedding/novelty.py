@@ -111,6 +111,7 @@ class FittedNovelty:
         novelty: fitted on all the pictures.
         positions: (num_held_out,); of the pictures whose distances were measured by a fit without them.
         scores: (num_held_out,); their novelty by those fits.
+        distances: (num_held_out, num_classes); from each class, by those fits.
         caught: (num_classes,); left out as a stranger, the share of each class's pictures that lie beyond the border which
             the others draw. None with fewer than three classes.
     """
@@ -118,6 +119,7 @@ class FittedNovelty:
     novelty: Novelty
     positions: NDArray[np.int64]
     scores: NDArray[np.float32]
+    distances: NDArray[np.float32]
     caught: NDArray[np.float64] | None
 
 
@@ -165,6 +167,7 @@ def fit_novelty(
         novelty=novelty,
         positions=positions,
         scores=np.asarray(nearest / novelty.threshold, np.float32),
+        distances=held_out,
         caught=_caught(held_out, labels[positions], reject or DEFAULT_REJECT),
     )
 

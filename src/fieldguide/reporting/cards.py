@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from fieldguide.auditing.summary import summarised
 from fieldguide.data.decoding import decode, read_file, thumbnail
 from fieldguide.errors import DecodeError
 from fieldguide.evaluation import metrics
@@ -45,7 +46,7 @@ def _audit(audit: Audit) -> dict[str, Any]:
     most = max(audit.images_per_class.values(), default=1) or 1
     classes = [{"name": n, "count": c, "share": c / most} for n, c in audit.images_per_class.items()]
     severities = ("error", "warning", "note")
-    findings = sorted(audit.findings, key=lambda f: severities.index(f.severity) if f.severity in severities else 3)
+    findings = sorted(summarised(audit.findings), key=lambda f: severities.index(f.severity) if f.severity in severities else 3)
     return {
         "audit": audit,
         "classes": classes[:_MOST_CLASSES],

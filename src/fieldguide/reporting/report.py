@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldguide.auditing.summary import summarised
 from fieldguide.evaluation import metrics
 from fieldguide.records import PARTS, Audit, Evaluation, Finding, Run
 from fieldguide.reporting import examples, figures, plots, wording
@@ -140,7 +141,7 @@ def _finding_groups(findings: Sequence[Finding]) -> list[dict[str, Any]]:
         return _SEVERITIES.index(finding.severity) if finding.severity in _SEVERITIES else len(_SEVERITIES)
 
     groups: dict[str, dict[str, Any]] = {}
-    for finding in sorted(findings, key=severity):
+    for finding in sorted(summarised(findings), key=severity):
         name = finding.kind.replace("_", " ").replace("-", " ")
         title = name[:1].upper() + name[1:]
         group = groups.setdefault(finding.kind, {"name": title, "severity": finding.severity, "findings": []})

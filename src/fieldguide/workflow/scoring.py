@@ -1,4 +1,4 @@
-"""How good it is: the bundle's answers on each part, from embeddings, and the labels that they put in doubt."""
+"""How good it is: the bundle's answers on each part, from embeddings."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.auditing.audit import leaked_positions
 from fieldguide.bundle import Bundle
 from fieldguide.data.cache import Cache
+from fieldguide.data.copies import Copies
 from fieldguide.data.scan import Scan, take
 from fieldguide.evaluation.evaluate import evaluate_embeddings
-from fieldguide.recipes.fitted import Fitted
 from fieldguide.records import Evaluation, Split
 from fieldguide.workflow.certainty import HeldOut
 
-_MAX_SUSPECTS = 50
-
 
 def evaluate_parts(
-    bundle: Bundle, scanned: Scan, split: Split, held_out: HeldOut, embeddings: NDArray[Any], cache: Cache
+    bundle: Bundle,
+    scanned: Scan,
+    copies: Copies,
+    split: Split,
+    held_out: HeldOut,
+    embeddings: NDArray[Any],
+    cache: Cache,
 ) -> dict[str, Evaluation | None]:
     """An evaluation for train, val and test; None for a part without pictures.
 
     Args:
         bundle: as it was read back from disk.
-        scanned: the pictures, for copies between the parts.
+        scanned: the pictures.
+        copies: among them; test pictures with one in the training part are marked.
         split: its `train` is what the recipe was fitted on, its `val` what was held out of that.
         held_out: its answers are the validation, unless the user gave a validation part.
         embeddings: (num_images, embedding_size), by the bundle's own network.
@@ -58,27 +62,7 @@ def evaluate_parts(
     if len(split.test):
         digests = sorted(scanned.digests[i] + bytes(paths[i], "utf-8") for i in split.test)
         times_scored = cache.count("scored-" + hashlib.sha256(b"".join(digests)).hexdigest())
-    copies = leaked_positions(scanned)
-    leaked = [k for k, i in enumerate(split.test.tolist()) if i in copies]
+    seen = dict(copies.leaks(scanned.images))
+    leaked = [k for k, i in enumerate(split.test.tolist()) if i in seen]
     result["test"] = answers("test", split.test, "held out", leaked=leaked, times_scored=times_scored)
     return result
-
-
-def suspects(fitted: Fitted, split: Split) -> list[dict[str, Any]]:
-    """Training pictures that models which had not seen them put, surely, into another class; worst first."""
-    if fitted.out_of_fold is None:
-        return []
-    positions = split.train[fitted.out_of_fold.positions]
-    probabilities, labels = fitted.out_of_fold.probabilities, split.labels[positions]
-    rows = np.arange(len(labels))
-    own, top = probabilities[rows, labels], probabilities.argmax(axis=1)
-    doubtful = np.flatnonzero((top != labels) & (probabilities[rows, top] >= 0.8))
-    return [
-        {
-            "path": split.images[positions[i]].path,
-            "label": split.class_names[labels[i]],
-            "suggested": split.class_names[top[i]],
-            "probability": float(probabilities[i, top[i]]),
-        }
-        for i in doubtful[np.argsort(own[doubtful], kind="stable")][:_MAX_SUSPECTS]
-    ]

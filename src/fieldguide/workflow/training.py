@@ -8,11 +8,13 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.auditing.audit import audit_scan
+from fieldguide.auditing.review import apply_review, read_review
+from fieldguide.auditing.summary import summarised
 from fieldguide.bundle import NUM_PROBE_PICTURES, build_files, write_bundle, write_tensors
 from fieldguide.classifier import Classifier
 from fieldguide.data import decoding
@@ -36,9 +38,12 @@ from fieldguide.training.checkpoint import Checkpoints
 from fieldguide.training.session import Session
 from fieldguide.workflow.certainty import learn_from_held_out
 from fieldguide.workflow.claiming import check_same_pictures, claimed
+from fieldguide.workflow.looking import look_at
 from fieldguide.workflow.provenance import Stages, environment, fingerprint, train_command
 from fieldguide.workflow.scanning import embedding_consumer, scan_with_progress
-from fieldguide.workflow.scoring import evaluate_parts, suspects
+from fieldguide.workflow.scoring import evaluate_parts
+
+_MOST_SUSPECTS = 50
 
 Say = Callable[[str], None]
 
@@ -49,6 +54,7 @@ def train(
     out: str | os.PathLike[str] | None = None,
     recipe: str | os.PathLike[str] | Recipe = DEFAULT_RECIPE,
     seed: int | None = None,
+    review: str | os.PathLike[str] | None = None,
     group_by: str | None = None,
     exclude_classes: Sequence[str] = (),
     merge_subfolders: bool = False,
@@ -72,6 +78,8 @@ def train(
             `recipe.json` of a run.
         seed: of split, folds and training; the same seed on the same machine gives the same bytes. None: the one in
             `recipe.json`, else 0.
+        review: a `review.csv`, as `fieldguide.audit` writes it and you edited it: pictures to leave out or to read with
+            another label. Nothing in the folder is changed.
         group_by: regular expression whose match in a path names the picture's group; a group never straddles a split.
         exclude_classes: class folders to leave out.
         merge_subfolders: subfolders belong to the class above them, even where their names repeat.
@@ -96,6 +104,7 @@ def train(
         raise RecipeError(f"time_seconds must be 1 or more; received {time_seconds}.\nhint: as in `--time 10m`.")
     stages = Stages()
     options = {
+        "review": None if review is None else os.fspath(review),
         "group_by": group_by,
         "exclude_class": tuple(exclude_classes),
         "merge_subfolders": merge_subfolders,
@@ -109,6 +118,8 @@ def train(
     with stages.time("index"):
         index = index_folder(source, group_by=group_by, exclude_classes=exclude_classes, merge_subfolders=merge_subfolders)
     say(describe(index))
+    if review is not None:
+        index = apply_review(index, read_review(review, index.class_names))
     refuse_unsplittable(index)
     root = Path(index.root)
     plan = {"recipe": recipe.name, "settings": recipe.to_json(), "seed": seed}
@@ -125,12 +136,13 @@ def train(
         with stages.time(title):
             scanned = scan_with_progress(index, preprocessing, cache, consumer=consumer, title=title, progress=progress)
         with stages.time("audit + split"):
-            audit = audit_scan(index, scanned)
+            looked = look_at(index, scanned, scanned.values if frozen is not None else None, seed=seed, with_test=False)
+            audit = looked.audit
             _say_findings(audit, say)
             split = split_images(
                 scanned.images,
                 index.class_names,
-                pixel_hashes=[facts.pixel_hash for facts in scanned.facts],
+                pixel_hashes=looked.copies.keys,
                 seed=seed,
                 root=index.root,
             )
@@ -175,7 +187,7 @@ def train(
             )
             shutil.rmtree(directory / ".network", ignore_errors=True)
         with stages.time("evaluate"):
-            evaluations = evaluate_parts(bundle, scanned, used, held_out, embeddings, cache)
+            evaluations = evaluate_parts(bundle, scanned, looked.copies, used, held_out, embeddings, cache)
             checked = evaluations["test"] or evaluations["val"] or evaluations["train"]
             if checked is not None and checked.method != "out-of-fold":
                 check_from_file(Classifier(bundle, precision=engine.precision), root, checked)
@@ -184,7 +196,7 @@ def train(
                 if evaluation is not None:
                     write_evaluation(directory / "evaluation", evaluation, scores[part] or {})
         with stages.time("report"):
-            doubted = suspects(fitted, used)
+            doubted = _suspects(audit, split)
             position = {path: i for i, path in enumerate(split.paths)}
             shown = [position[path] for path in shown_paths(audit=audit, evaluations=evaluations, suspects=doubted)]
             pictures = thumbnails(root, scanned, shown, preprocessing, cache)
@@ -273,7 +285,17 @@ def _notes(index: ImageIndex, evaluations: Mapping[str, Evaluation | None]) -> l
     ]
 
 
+def _suspects(audit: Audit, split: Split) -> list[dict[str, Any]]:
+    """The labels to look at first, the most suspicious first."""
+    label_of = {image.path: split.class_names[image.label] for image in split.images}
+    found = sorted((f for f in audit.findings if f.kind == "label_error"), key=lambda f: -(f.score or 0.0))
+    return [
+        {"path": f.paths[0], "label": label_of[f.paths[0]], "suggested": f.suggested, "probability": f.score}
+        for f in found[:_MOST_SUSPECTS]
+    ]
+
+
 def _say_findings(audit_result: Audit, say: Say) -> None:
-    for finding in audit_result.findings:
-        if finding.severity != "note":
+    for finding in summarised(audit_result.findings):
+        if finding.severity != "note" or finding.kind == "label_error":
             say(f"{finding.severity}: {finding.message}")

@@ -1,0 +1,196 @@
+"""Near-copies: the same picture re-encoded, resized, slightly cropped, recoloured or mirrored.
+
+Candidates come from two sides: a perceptual hash (the signs of the sketch's low frequencies; mirroring turns some of them) and,
+where there are any, embeddings. A candidate is believed when the two sketches correlate, one of them mirrored or cropped if
+need be. The thresholds were chosen on planted copies (`benchmarks/audit.py`, seeds other than the reported ones).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from fieldguide.data.looks import SKETCH_SIZE
+from fieldguide.data.neighbours import Space
+
+CROPS = (0.96, 0.92, 0.88)  # of each side, that are looked for
+
+_HASH_SIDE = 8  # low frequencies in each direction
+_DIFFERENT_BITS = 10  # of 63: up to here the sketches are compared
+_NUM_CANDIDATES = 8  # of one picture in one block; a larger set hangs together through its members
+
+# Two pictures are copies where they fit much better than different pictures of this folder usually do.
+_USUAL_RANK = 10  # of a neighbour that is hardly a copy
+_USUAL_SHARE = 0.95  # of such neighbours fit less
+_MOST_SAMPLED = 400  # pictures, to see what is usual
+_FIT_ALONE, _FIT_STEP = 0.95, 7 / 8  # at least; and of the way from what is usual to 1
+_FIT_WITH_EMBEDDING, _FIT_STEP_WITH_EMBEDDING = 0.86, 4 / 5  # where the embeddings are near each other as well
+_COSINE_STEP = 1 / 4  # of embeddings in their principal axes
+_FLAT = 2.0  # grey levels: a sketch with less deviation has nothing to compare
+_PAIRS_PER_BLOCK = 128
+_ROWS_PER_BLOCK = 2048
+
+
+def near_copy_groups(sketches: Sequence[bytes], space: Space | None = None) -> list[list[int]]:
+    """Sets of pictures that are near-copies (or exact copies) of each other.
+
+    Args:
+        sketches: one per picture, from `fieldguide.data.looks`.
+        space: the embeddings; None compares whole sketches alone, which misses crops.
+
+    Returns:
+        Ascending positions, one list for each set of two or more.
+    """
+    grey = np.frombuffer(b"".join(sketches), np.uint8).reshape(-1, SKETCH_SIZE, SKETCH_SIZE).astype(np.float32)
+    not_flat = np.flatnonzero(grey.std(axis=(1, 2)) >= _FLAT)
+    if len(not_flat) < 2:
+        return []
+    hashes, mirrored = perceptual_hashes(grey[not_flat])
+    found = [not_flat[alike_hashes(hashes, hashes)], not_flat[alike_hashes(hashes, mirrored)]]
+    usual_cosine = 1.0
+    if space is not None:
+        usual_cosine = float(np.quantile(space.neighbours.similarities[:, -1], _USUAL_SHARE))
+        rows, columns = np.nonzero(space.neighbours.similarities >= _above(usual_cosine, _COSINE_STEP))
+        found.append(np.sort(np.stack([rows, space.neighbours.positions[rows, columns]], axis=1), axis=1))
+    pairs = np.unique(np.concatenate(found), axis=0)
+    usual_fit = _usual_fit(grey[not_flat], hashes, mirrored)
+    is_copy = correlation(grey[pairs[:, 0]], grey[pairs[:, 1]], crops=()) >= max(_FIT_ALONE, _above(usual_fit, _FIT_STEP))
+    if space is not None:
+        cosines = np.einsum("pi,pi->p", space.vectors[pairs[:, 0]], space.vectors[pairs[:, 1]])
+        likely = np.flatnonzero((cosines >= _above(usual_cosine, _COSINE_STEP)) & ~is_copy)
+        fits = correlation(grey[pairs[likely, 0]], grey[pairs[likely, 1]])
+        is_copy[likely] = fits >= max(_FIT_WITH_EMBEDDING, _above(usual_fit, _FIT_STEP_WITH_EMBEDDING))
+    return linked(len(grey), pairs[is_copy].tolist())
+
+
+def _above(usual: float, step: float) -> float:
+    """A limit that lies `step` of the way from what is usual in this folder to 1."""
+    return usual + step * (1.0 - usual)
+
+
+def _usual_fit(grey: NDArray[np.float32], hashes: NDArray[np.uint64], mirrored: NDArray[np.uint64]) -> float:
+    """How well the sketches of different pictures fit here: those of a picture and of its tenth nearest by hash.
+
+    Not the nearest: it may be a copy. Photographs hardly fit; silhouettes on one background fit nearly as well as copies do.
+    """
+    sample = np.arange(0, len(grey), -(-len(grey) // _MOST_SAMPLED))
+    different = np.minimum(
+        np.bitwise_count(hashes[sample, None] ^ hashes[None]), np.bitwise_count(hashes[sample, None] ^ mirrored[None])
+    )
+    different[np.arange(len(sample)), sample] = 64
+    rank = min(_USUAL_RANK, len(grey) // 2) - 1
+    others = np.argpartition(different, rank, axis=1)[:, rank]
+    return max(float(np.quantile(correlation(grey[sample], grey[others], crops=()), _USUAL_SHARE)), 0.0)
+
+
+def perceptual_hashes(grey: NDArray[np.float32]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The 63 bits of each sketch (num_images, 32, 32), and those of its mirror image.
+
+    A bit is the sign of one of the lowest frequencies but the constant one; mirroring turns the sign of every other column.
+    """
+    frequencies, places = np.arange(_HASH_SIDE)[:, None], np.arange(SKETCH_SIZE) + 0.5
+    cosines = np.cos(np.pi / SKETCH_SIZE * frequencies * places).astype(np.float32)  # (8, 32)
+    low = (cosines @ grey @ cosines.T).reshape(len(grey), -1)[:, 1:]
+    signs = np.tile((-1.0) ** np.arange(_HASH_SIDE), _HASH_SIDE)[1:]
+    weights = np.uint64(1) << np.arange(63, dtype=np.uint64)
+    return (low > 0) @ weights, (low * signs > 0) @ weights
+
+
+def alike_hashes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Pairs (num_pairs, 2), first < second, where at most `_DIFFERENT_BITS` bits differ between hash and other.
+
+    Of the pairs of one picture within one block of others only the nearest few are kept, so that a film of thousands of
+    like pictures gives a number of pairs that grows with its length, not with its square.
+    """
+
+    def of_block(corner: tuple[int, int]) -> NDArray[np.int64]:
+        row, column = corner
+        different = np.bitwise_count(
+            hashes[row : row + _ROWS_PER_BLOCK, None] ^ others[None, column : column + _ROWS_PER_BLOCK]
+        )
+        rows, columns = np.nonzero(different <= _DIFFERENT_BITS)
+        is_wanted = rows + row < columns + column
+        rows, columns = rows[is_wanted], columns[is_wanted]
+        order = np.lexsort((different[rows, columns], rows))
+        rows, columns = rows[order], columns[order]
+        rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        return np.stack([rows + row, columns + column], axis=1)[rank < _NUM_CANDIDATES]
+
+    starts = range(0, len(hashes), _ROWS_PER_BLOCK)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return np.concatenate(list(pool.map(of_block, [(row, column) for row in starts for column in starts if row <= column])))
+
+
+def correlation(first: NDArray[np.float32], second: NDArray[np.float32], crops: Sequence[float] = CROPS) -> NDArray[np.float32]:
+    """How well pairs of sketches fit: the largest correlation over mirroring, and over cropping one of the two.
+
+    Args:
+        first: (num_pairs, 32, 32).
+        second: (num_pairs, 32, 32).
+        crops: of each side; nine windows of each are tried. Empty compares whole pictures.
+
+    Returns:
+        (num_pairs,), in [-1, 1]; unchanged by brightness and contrast; 0 where a sketch is flat.
+    """
+    resamplings = [_resampling(crop) for crop in crops]
+    result = np.empty(len(first), np.float32)
+
+    def of_block(start: int) -> None:
+        rows = slice(start, start + _PAIRS_PER_BLOCK)
+        a, b = _unit(first[rows]), _unit(second[rows])
+        fits = []
+        for x, y in ((a, b), (a, b[:, :, ::-1])):
+            fits.append(np.einsum("pij,pij->p", x, y))
+            for resampling in resamplings:
+                for whole, cut in ((x, y), (y, x)):
+                    windows = (resampling @ cut @ resampling.T).reshape(len(x), 3, SKETCH_SIZE, 3, SKETCH_SIZE)
+                    mean = windows.mean(axis=(2, 4))
+                    length = np.sqrt(np.maximum(np.square(windows).sum(axis=(2, 4)) - SKETCH_SIZE**2 * mean**2, 1e-12))
+                    product = np.einsum("pij,pyixj->pyx", whole, windows)  # `whole` has mean 0, so that of `windows` drops out
+                    fits.append((product / length).max(axis=(1, 2)))
+        result[rows] = np.max(fits, axis=0)
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(of_block, range(0, len(first), _PAIRS_PER_BLOCK)))
+    return result
+
+
+def linked(count: int, pairs: Iterable[Sequence[int]]) -> list[list[int]]:
+    """The sets of two or more that pairs of 0 .. count - 1 hang together in, in ascending order."""
+    parent = list(range(count))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for i, j in pairs:
+        a, b = find(i), find(j)
+        parent[max(a, b)] = min(a, b)
+    members: dict[int, list[int]] = defaultdict(list)
+    for i in range(count):
+        members[find(i)].append(i)
+    return [group for group in members.values() if len(group) > 1]
+
+
+def _resampling(crop: float) -> NDArray[np.float32]:
+    """(3 * 32, 32): linear interpolation of windows that are `crop` long, at the start, in the middle and at the end."""
+    starts = np.array([0.0, 0.5, 1.0]) * (1 - crop) * SKETCH_SIZE
+    places = starts[:, None] + (np.arange(SKETCH_SIZE) + 0.5) * crop - 0.5
+    wanted = places.clip(0, SKETCH_SIZE - 1).ravel()
+    weights = np.maximum(1.0 - np.abs(wanted[:, None] - np.arange(SKETCH_SIZE)), 0.0)
+    return np.asarray(weights, np.float32)
+
+
+def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean 0 and length 1 over the last two axes; zeros where there is no contrast."""
+    centred = values - values.mean(axis=(-2, -1), keepdims=True)
+    length = np.sqrt(np.square(centred).sum(axis=(-2, -1), keepdims=True))
+    return np.asarray(np.where(length >= _FLAT * SKETCH_SIZE, centred / np.maximum(length, 1e-6), 0.0), np.float32)
