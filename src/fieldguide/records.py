@@ -257,3 +257,14 @@ class Run(Record):
     certainty: Mapping[str, Any] = field(default_factory=dict)  # what `workflow.certainty.facts` says
     interrupted: str | None = None  # training was ended early by SIGINT or SIGTERM: the best until then; it can go on
     work: Mapping[str, int] = field(default_factory=dict)  # steps, repeated_steps, starts of a network's training
+
+
+@dataclass(frozen=True)
+class LearningRates(Record):
+    """What `fieldguide.lr_find` found: the loss of a short training whose learning rate grows with each batch."""
+
+    recipe: str
+    learning_rates: tuple[float, ...]  # ascending, one a batch
+    losses: tuple[float, ...]  # of each batch
+    smoothed: tuple[float, ...]  # of the batches so far, the newest counting most
+    suggestion: float  # where the smoothed loss falls steepest

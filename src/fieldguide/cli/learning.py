@@ -190,6 +190,30 @@ def reproduce(
         raise typer.Exit(1)
 
 
+def lr_find(
+    source: Source,
+    recipe: Recipe = "classic",
+    settings: Settings = None,
+    seed: Seed = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the losses into a PNG, SVG or PDF file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Try learning rates on DIR, one a batch, and say at which one the loss falls steepest."""
+    from fieldguide import workflow
+
+    plan = _plan(recipe, settings or (), seed)
+    found = workflow.lr_find(source, recipe=plan.recipe, seed=plan.seed)
+    if plot is not None:
+        from fieldguide.reporting.plots import lr_find as figure
+
+        figure(found).savefig(plot)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print(f"learning_rate {found.suggestion:.2g} (the loss falls steepest there; {len(found.losses)} batches)")
+        print(f"next:   fieldguide train {source} --recipe {recipe} --set learning_rate={found.suggestion:.2g}")
+
+
 def demo(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the pictures and runs go.")] = Path("demo"),
 ) -> None:

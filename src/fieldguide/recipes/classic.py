@@ -12,7 +12,7 @@ from fieldguide.errors import RecipeError
 from fieldguide.models.operations import Network
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.recipe import Examples, TrainingData
-from fieldguide.records import Record
+from fieldguide.records import LearningRates, Record
 
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("auto", "f32", "bf16")
@@ -97,15 +97,10 @@ class Classic(Record):
         """
         self._check_pictures(data.train, "training")
         self._check_pictures(data.val, "validation")
-        from fieldguide import training
+        model = self._fresh_model(data)
+        from fieldguide.models.keras_operations import get_weights
+        from fieldguide.training.loop import fit_model
 
-        training.import_tensorflow()
-        from fieldguide.models.keras_operations import build_keras, get_weights
-        from fieldguide.training.loop import fit_model, make_deterministic
-
-        make_deterministic(data.seed)
-        dtype = "mixed_bfloat16" if self._precision() == "bf16" else "float32"
-        model = build_keras(self.network(), num_classes=data.num_classes, dtype=dtype)
         epochs = self.num_epochs(len(data.train.labels))
         result = fit_model(
             model,
@@ -132,6 +127,39 @@ class Classic(Record):
             interrupted=result.interrupted,
             work=result.work,
         )
+
+    def find_learning_rate(self, data: TrainingData, *, lowest: float, highest: float, num_batches: int) -> LearningRates:
+        """Trains for some batches whose learning rate grows, and says at which the loss falls steepest.
+
+        Raises:
+            RecipeError: if the loss explodes at once.
+        """
+        self._check_pictures(data.train, "training")
+        model = self._fresh_model(data)
+        from fieldguide.training.lr_find import sweep
+
+        found = sweep(
+            model,
+            data.train.values,
+            data.train.labels,
+            settings=self._loop_settings(self.epochs),
+            seed=data.seed,
+            lowest=lowest,
+            highest=highest,
+            num_batches=num_batches,
+        )
+        return LearningRates(self.name, found.learning_rates, found.losses, found.smoothed, found.suggestion)
+
+    def _fresh_model(self, data: TrainingData) -> Any:
+        from fieldguide import training
+
+        training.import_tensorflow()
+        from fieldguide.models.keras_operations import build_keras
+        from fieldguide.training.loop import make_deterministic
+
+        make_deterministic(data.seed)
+        dtype = "mixed_bfloat16" if self._precision() == "bf16" else "float32"
+        return build_keras(self.network(), num_classes=data.num_classes, dtype=dtype)
 
     def _precision(self) -> str:
         if self.precision != "auto":

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fieldguide.data.decoding import decode
 from fieldguide.errors import DatasetError
 from fieldguide.evaluation import metrics
-from fieldguide.records import Evaluation, Run
+from fieldguide.records import Evaluation, LearningRates, Run
 from fieldguide.reporting import examples
 from fieldguide.reporting.certainty_plots import coverage, reliability_diagram
 from fieldguide.reporting.network_plots import activations, dropout, feature_maps, filters, pooling
@@ -39,6 +39,7 @@ __all__ = [
     "feature_maps",
     "filters",
     "learning_curve",
+    "lr_find",
     "per_class",
     "pooling",
     "regularisation_path",
@@ -176,6 +177,21 @@ def learning_curve(run: Run) -> Figure:
     axes.minorticks_off()
     axes.set_xlabel("training pictures", color=INK)
     _finish_panel(axes, "accuracy")
+    return figure
+
+
+def lr_find(found: LearningRates) -> Figure:
+    """The loss of each batch over its learning rate, smoothed and as it was, with the rate that is suggested."""
+    figure, (axes,) = _panels(["loss"])
+    rates = np.array(found.learning_rates)
+    axes.plot(rates, found.losses, color=INK, alpha=0.25, linewidth=0.8, label="each batch")
+    _line(axes, rates, np.array(found.smoothed), BLUE, "o", "smoothed")
+    _mark(axes, found.suggestion, f"suggestion {found.suggestion:.2g}")
+    axes.set_xscale("log")
+    # An exploding end would press the rest flat.
+    axes.set_ylim(0.9 * min(found.smoothed), 1.1 * max(found.smoothed[: 1 + int(np.argmin(found.smoothed))]))
+    axes.set_xlabel("learning rate", color=INK)
+    _finish_panel(axes, "loss")
     return figure
 
 

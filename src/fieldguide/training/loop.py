@@ -119,12 +119,7 @@ def fit_model(
             validation_share=len(val_labels) / len(train_labels),
         )
     epochs = settings.epochs if budget is None else _NO_LIMIT
-    model.compile(
-        optimizer=_optimizer(settings, steps, by_time=budget is not None),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
-        metrics=["accuracy"],
-        jit_compile=False,  # XLA trains convolutions ten times slower on a CPU
-    )
+    compile_model(model, settings, settings.learning_rate if budget is not None else _schedule(settings, steps))
     best = BestWeights(average_momentum=settings.average_momentum)
     best.set_model(model)
     with deferred_interrupts(session.say) as interruption:
@@ -193,18 +188,33 @@ def _notes(best: BestWeights, position: Resumption, steps: int, signal_name: str
     return (f"The loss stopped being a number after epoch {num_epochs}; {weights}.",) if best.diverged else ()
 
 
-def _optimizer(settings: LoopSettings, steps: int, *, by_time: bool) -> Any:
-    schedule = settings.learning_rate  # by time it is set before each step, see TimeBudget
-    if not by_time:
-        schedule = warmup_cosine(
-            settings.learning_rate,
-            warmup_steps=round(settings.warmup_epochs * steps),
-            total_steps=settings.epochs * steps,
-        )
+def compile_model(model: Any, settings: LoopSettings, learning_rate: Any) -> None:
+    """Compiles with the optimizer and the loss of the settings.
+
+    Args:
+        model: gives logits.
+        settings: all but their learning rate.
+        learning_rate: a Keras schedule, or a number, which can be changed while training.
+    """
+    model.compile(
+        optimizer=_optimizer(settings, learning_rate),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA trains convolutions ten times slower on a CPU
+    )
+
+
+def _schedule(settings: LoopSettings, steps: int) -> Any:
+    warmup_steps = round(settings.warmup_epochs * steps)
+    return warmup_cosine(settings.learning_rate, warmup_steps=warmup_steps, total_steps=settings.epochs * steps)
+
+
+def _optimizer(settings: LoopSettings, learning_rate: Any) -> Any:
     if settings.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+        optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=settings.weight_decay)
     else:
-        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay or None)
+        decay = settings.weight_decay or None
+        optimizer = keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=decay)
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=WEIGHT_DECAY_EXCLUDES)
     return optimizer

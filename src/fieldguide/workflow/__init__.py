@@ -7,7 +7,8 @@
 from fieldguide.workflow.comparing import compare
 from fieldguide.workflow.finished import evaluate, predict, report, verify
 from fieldguide.workflow.inspection import audit
+from fieldguide.workflow.rates import lr_find
 from fieldguide.workflow.reproducing import reproduce
 from fieldguide.workflow.training import train
 
-__all__ = ["audit", "compare", "evaluate", "predict", "report", "reproduce", "train", "verify"]
+__all__ = ["audit", "compare", "evaluate", "lr_find", "predict", "report", "reproduce", "train", "verify"]
