@@ -33,6 +33,7 @@ SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and
     "csv_file.sh",
     "groups.sh",
     "leave_out.sh",
+    "lr_find.sh",
     "merge_subfolders.sh",
     "network_figures.py",
     "none_of_these.py",

@@ -31,6 +31,14 @@ def test_the_suggestion_is_where_the_loss_falls_steepest_before_its_lowest_point
     assert Sweep(tuple(rates), tuple(curve), tuple(curve)).suggestion == pytest.approx(1e-3, rel=0.01)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_from_batch_to_batch_hardly_moves_the_suggestion(seed: int) -> None:
+    rates = np.geomspace(1e-6, 1.0, 120)
+    noise = np.random.default_rng(seed).normal(0, 0.2, 120)
+    losses = (2.0 - 1.0 / (1.0 + (1e-3 / rates) ** 2) + 100.0 * rates**3 + noise).tolist()
+    assert 2e-4 < Sweep(tuple(rates), tuple(losses), tuple(smooth(losses))).suggestion < 1e-2
+
+
 def test_it_learns_from_the_training_part_says_a_rate_and_draws_it(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

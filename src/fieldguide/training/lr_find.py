@@ -34,9 +34,13 @@ class Sweep:
     @property
     def suggestion(self) -> float:
         """The rate at which the smoothed loss falls steepest over the logarithm of the rate, before its lowest point."""
-        lowest = int(np.argmin(self.smoothed))
-        slopes = np.gradient(np.array(self.smoothed), np.log(self.learning_rates))
-        return self.learning_rates[int(np.argmin(slopes[: max(lowest, 1)]))]
+        logs, smoothed = np.log(self.learning_rates), np.array(self.smoothed)
+        # A line through each piece of a sixth of the range: from one batch to the next the loss goes up and down by chance.
+        half = max(1, len(smoothed) // 12)
+        last = min(max(int(smoothed.argmin()), half), len(smoothed) - 1 - half)
+        centers = range(half, last + 1)
+        slopes = [np.polyfit(logs[i - half : i + half + 1], smoothed[i - half : i + half + 1], 1)[0] for i in centers]
+        return self.learning_rates[centers[int(np.argmin(slopes))]]
 
 
 def sweep(

@@ -1,0 +1,1 @@
+fieldguide lr-find dataset/ --plot rates.png
