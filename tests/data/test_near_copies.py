@@ -81,6 +81,13 @@ def test_correlation_ignores_brightness_and_contrast_and_tells_negatives():
     assert correlation(a, 255 - a, crops=())[0] < 0.9
 
 
+def test_large_folders_find_the_same_copies_through_pieces_of_the_hash(monkeypatch):
+    pictures = [scene(seed) for seed in range(30)]
+    sketches = [sketch(picture) for picture in [*pictures, jpeg(pictures[7]), ImageOps.mirror(pictures[9])]]
+    monkeypatch.setattr("fieldguide.data.near_copies._MOST_COMPARED", 10)
+    assert near_copy_groups(sketches) == [[7, 30], [9, 31]]
+
+
 def test_linked_pairs_form_sets():
     assert linked(7, [(0, 3), (5, 3), (1, 2)]) == [[0, 3, 5], [1, 2]]
 

@@ -7,6 +7,7 @@ need be. The thresholds were chosen on planted copies (`benchmarks/audit.py`, se
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ CROPS = (0.96, 0.92, 0.88)  # of each side, that are looked for
 
 _HASH_SIDE = 8  # low frequencies in each direction
 _DIFFERENT_BITS = 10  # of 63: up to here the sketches are compared
+_MOST_COMPARED, _NUM_PIECES, _MOST_OF_A_PIECE = 20_000, 5, 200  # hashes; above that pieces of them are looked up
 _NUM_CANDIDATES = 8  # of one picture in one block; a larger set hangs together through its members
 
 # Two pictures are copies where they fit much better than different pictures of this folder usually do.
@@ -34,7 +36,7 @@ _FIT_WITH_EMBEDDING, _FIT_STEP_WITH_EMBEDDING = 0.86, 4 / 5  # where the embeddi
 _COSINE_STEP = 1 / 4  # of embeddings in their principal axes
 _FLAT = 2.0  # grey levels: a sketch with less deviation has nothing to compare
 _PAIRS_PER_BLOCK = 128
-_ROWS_PER_BLOCK = 2048
+_ROWS_PER_BLOCK, _COLUMNS_PER_BLOCK = 64, 4096  # of hashes: what is computed of a block stays in the processor's cache
 
 
 def near_copy_groups(sketches: Sequence[bytes], space: Space | None = None) -> list[list[int]]:
@@ -106,25 +108,49 @@ def alike_hashes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDAr
     """Pairs (num_pairs, 2), first < second, where at most `_DIFFERENT_BITS` bits differ between hash and other.
 
     Of the pairs of one picture within one block of others only the nearest few are kept, so that a film of thousands of
-    like pictures gives a number of pairs that grows with its length, not with its square.
+    like pictures gives a number of pairs that grows with its length, not with its square. Above some size not all pairs are
+    compared but those that agree in one of five pieces of the hash: any with up to four different bits, most with more.
     """
+    if len(hashes) > _MOST_COMPARED:
+        return _alike_in_a_piece(hashes, others)
 
-    def of_block(corner: tuple[int, int]) -> NDArray[np.int64]:
-        row, column = corner
-        different = np.bitwise_count(
-            hashes[row : row + _ROWS_PER_BLOCK, None] ^ others[None, column : column + _ROWS_PER_BLOCK]
-        )
-        rows, columns = np.nonzero(different <= _DIFFERENT_BITS)
-        is_wanted = rows + row < columns + column
-        rows, columns = rows[is_wanted], columns[is_wanted]
-        order = np.lexsort((different[rows, columns], rows))
-        rows, columns = rows[order], columns[order]
-        rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
-        return np.stack([rows + row, columns + column], axis=1)[rank < _NUM_CANDIDATES]
+    def of_rows(row: int) -> list[NDArray[np.int64]]:
+        found = []
+        mine = hashes[row : row + _ROWS_PER_BLOCK, None]
+        for column in range(row - row % _COLUMNS_PER_BLOCK, len(others), _COLUMNS_PER_BLOCK):
+            different = np.bitwise_count(mine ^ others[None, column : column + _COLUMNS_PER_BLOCK])
+            is_alike = different <= _DIFFERENT_BITS
+            if not is_alike.any():
+                continue
+            rows, columns = np.nonzero(is_alike)
+            is_wanted = rows + row < columns + column
+            rows, columns = rows[is_wanted], columns[is_wanted]
+            order = np.lexsort((different[rows, columns], rows))
+            rows, columns = rows[order], columns[order]
+            rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+            found.append(np.stack([rows + row, columns + column], axis=1)[rank < _NUM_CANDIDATES])
+        return found
 
-    starts = range(0, len(hashes), _ROWS_PER_BLOCK)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return np.concatenate(list(pool.map(of_block, [(row, column) for row in starts for column in starts if row <= column])))
+        parts = [part for found in pool.map(of_rows, range(0, len(hashes), _ROWS_PER_BLOCK)) for part in found]
+    return np.concatenate([np.empty((0, 2), np.int64), *parts])
+
+
+def _alike_in_a_piece(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.int64]:
+    found = []
+    bounds = np.linspace(0, 63, _NUM_PIECES + 1).astype(np.uint64)
+    for low, high in itertools.pairwise(bounds):
+        mask = (np.uint64(1) << (high - low)) - np.uint64(1)
+        keys, other_keys = (hashes >> low) & mask, (others >> low) & mask
+        order = np.lexsort((others, other_keys))
+        first = np.searchsorted(other_keys[order], keys, side="left")
+        counts = np.minimum(np.searchsorted(other_keys[order], keys, side="right") - first, _MOST_OF_A_PIECE)
+        rows = np.repeat(np.arange(len(hashes)), counts)
+        steps = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        columns = order[np.repeat(first, counts) + steps]
+        is_alike = (rows < columns) & (np.bitwise_count(hashes[rows] ^ others[columns]) <= _DIFFERENT_BITS)
+        found.append(np.stack([rows[is_alike], columns[is_alike]], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def correlation(first: NDArray[np.float32], second: NDArray[np.float32], crops: Sequence[float] = CROPS) -> NDArray[np.float32]:
