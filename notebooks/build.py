@@ -32,6 +32,7 @@ NOTEBOOKS = {
 MEASURED = "<!-- measured -->"
 _RECIPES = {"classic": "classic", "transfer, empty cache": "transfer"}  # what a row measured -> recipe
 _LARGEST_BYTES = 2_000_000
+_LONGEST_REPR = 200  # characters
 
 
 def notebook_of(script: Path) -> Any:
@@ -109,6 +110,16 @@ def execute(notebook: Any, *, timeout_seconds: int = 900) -> None:
             resources={"metadata": {"path": str(work)}},
         ).execute()
     notebook.metadata["language_info"] = {"name": "python"}
+    drop_long_repr(notebook)
+
+
+def drop_long_repr(notebook: Any) -> None:
+    """Takes away the plain text of outputs that have HTML, where it is long: a record's every field, for no reader."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "text/html" in data and len(data.get("text/plain", "")) > _LONGEST_REPR:
+                del data["text/plain"]
 
 
 def sources(notebook: Any) -> list[tuple[str, str]]:
@@ -165,6 +176,7 @@ def main(arguments: list[str]) -> int:
                 return 1
             for before, now in zip(_code_cells(old), _code_cells(made), strict=True):
                 now.outputs, now.execution_count = before.outputs, before.execution_count
+            drop_long_repr(made)
         else:
             execute(made)
             found = problems(made)
