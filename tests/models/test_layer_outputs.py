@@ -42,11 +42,11 @@ def test_blocks_know_what_enters_the_activation_what_leaves_it_and_what_makes_it
     assert (first.kernel.shape, second.kernel.shape) == ((3, 3, 3, 4), (3, 3, 4, 8))
     assert (first.summed, second.summed) == ("block1_norm", "block2_norm")
     assert first.pooling is not None
-    assert first.pooling[0] == first.activated
-    outputs = layer_outputs(model, PICTURES[:2], [first.summed, *first.pooling])
-    summed, activated, pooled = outputs.values()
+    assert first.pooling[0] == "block1_conv"  # the recipe's network pools before it normalises
+    outputs = layer_outputs(model, PICTURES[:2], [*first.pooling, first.summed, first.activated])
+    convolved, pooled, summed, activated = outputs.values()
     np.testing.assert_array_equal(activated, np.maximum(summed, 0))
-    windows = activated.reshape(2, 8, 2, 10, 2, 4)
+    windows = convolved.reshape(2, 8, 2, 10, 2, 4)
     np.testing.assert_array_equal(pooled, windows.max(axis=(2, 4)))
 
 

@@ -60,12 +60,12 @@ def test_feature_maps_shows_the_picture_and_the_most_varied_maps_of_each_convolu
     figure = plots.feature_maps(model, PICTURES[0])
     assert titles(figure) == [
         "picture: 16 × 20 pixels",
-        "convolution 1: 8 of 12 maps, 16 × 20 each",
-        "convolution 2: 6 of 6 maps, 8 × 10 each",
+        "convolution 1: 8 of 12 maps, 8 × 10 each",
+        "convolution 2: 6 of 6 maps, 4 × 5 each",
     ]
     picture, *maps = images(figure)
     np.testing.assert_array_equal(picture, PICTURES[0])
-    assert [values.shape for values in maps] == [(16, 20)] * 8 + [(8, 10)] * 6
+    assert [values.shape for values in maps] == [(8, 10)] * 8 + [(4, 5)] * 6
     second = convolution_blocks(model)[1].activated
     output = layer_outputs(model, PICTURES[:1], [second])[second][0]
     np.testing.assert_array_equal(np.stack(maps[8:], axis=-1), output)
