@@ -66,8 +66,9 @@ def measured_table(path: Path = RESULTS) -> str:
     ]
     for what, recipe in _RECIPES.items():
         mine = [row for row in rows if row["what"] == what]
-        last = [row for row in mine if row["commit"] == mine[-1]["commit"]]  # those measured together, last
-        for row in last:
+        # The last run of each seed on the machine that measured last.
+        last = {row["seed"]: row for row in mine if row["machine"] == mine[-1]["machine"]}
+        for _, row in sorted(last.items()):
             cells = [_score(row, part) for part in ("train", "val", "test")]
             minutes = f"{float(row['seconds']) / 60:.1f}"
             lines.append("| " + " | ".join([f"`{recipe}`", row["seed"], *cells, minutes, row["machine"]]) + " |")

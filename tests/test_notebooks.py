@@ -94,11 +94,12 @@ def test_what_must_not_be_in_an_output_is_found():
     assert len(build.problems(nbformat.v4.new_notebook(cells=cells))) == len(outputs)
 
 
-def test_the_table_has_the_runs_that_were_measured_together_last(tmp_path):
+def test_the_table_has_the_last_run_of_each_seed_on_the_machine_that_measured_last(tmp_path):
     path = tmp_path / "main-job.csv"
     path.write_text(
         "what,dataset,seed,seconds,val_accuracy,test_accuracy,num_test,machine,commit,train_accuracy,num_train,num_val\n"
         "classic,cats_dogs,0,60,0.5,0.5,2000,old machine,aaa,,,\n"
+        "classic,cats_dogs,0,500,0.7,0.69,2000,2 cores,aaa,0.9,1700,300\n"
         "classic,cats_dogs,0,600,0.8,0.79,2000,2 cores,bbb,0.9,1700,300\n"
         "classic,cats_dogs,1,660,0.81,0.8,2000,2 cores,bbb,,,\n"
         "classic,cifar10,1,660,0.81,0.8,2000,2 cores,bbb,,,\n"
