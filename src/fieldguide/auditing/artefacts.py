@@ -20,6 +20,7 @@ from fieldguide.data.scan import Facts
 _TELLS_FROM = 0.65  # balanced accuracy; chance is 0.5
 _STANDARD_ERRORS = 5.0  # above chance, at least: many features and classes are tried
 _NUM_BINS = 16
+_OF_FILE = ("size", "shape", "compression", "format", "camera")
 _FEWEST = 20  # pictures of the class, and of the others
 
 
@@ -32,6 +33,7 @@ class Artefact:
     accuracy: float  # balanced, leave-one-out
     typical: str  # of the class: the median, or the commonest value
     typical_of_others: str
+    is_of_file: bool  # not of the pixels, where it may belong to what the pictures show
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ def artefacts(facts: Sequence[Facts], labels: NDArray[np.int64], num_classes: in
             if accuracy < _TELLS_FROM or accuracy - 0.5 < _STANDARD_ERRORS * error or (known and known.accuracy >= accuracy):
                 continue
             typical, others = (_typical(feature, mask) for mask in (is_mine, ~is_mine))
-            best[feature.family] = Artefact(feature.name, label, accuracy, typical, others)
+            best[feature.family] = Artefact(feature.name, label, accuracy, typical, others, feature.family in _OF_FILE)
     return sorted(best.values(), key=lambda artefact: -artefact.accuracy)
 
 

@@ -126,7 +126,7 @@ def _artefacts(index: ImageIndex, scanned: Scan) -> Iterable[Finding]:
             f"chance is right in 50 % ({name}: {found.typical}; the others: {found.typical_of_others}). A network may be "
             "learning that instead of what the pictures show"
         )
-        yield Finding("artefact", "warning", (), text, score=found.accuracy)
+        yield Finding("artefact", "warning" if found.is_of_file else "note", (), text, score=found.accuracy)
 
 
 def _odd_pictures(scanned: Scan) -> Iterable[Finding]:
