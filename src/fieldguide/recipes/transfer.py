@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fieldguide.bundle import build_files
 from fieldguide.data.split import fold_numbers
-from fieldguide.embedding.linear_head import STRENGTHS, CrossValidation, cross_validate, fit_head, fit_subsets, softmax
+from fieldguide.embedding.linear_head import STRENGTHS, CrossValidation, Scaling, cross_validate, fit_head, fit_subsets, softmax
 from fieldguide.errors import BundleError, FieldguideError, RecipeError
 from fieldguide.evaluation.metrics import wilson_interval
 from fieldguide.models.operations import Network
@@ -110,11 +110,12 @@ class Transfer(Record):
         x, y = embeddings[sample], labels[sample]
         num_folds = self._num_folds(y, groups[sample])
         folds = fold_numbers(y, groups[sample], num_folds=num_folds, seed=seed)
-        found = cross_validate(x, y, folds, num_classes=num_classes, strengths=self.strengths)
+        scaling = Scaling.of(x)
+        found = cross_validate(x, y, folds, num_classes=num_classes, strengths=self.strengths, scaling=scaling)
         strength = found.strengths[found.chosen]
         notes = [_IMAGENET_NOTE]
         if len(sample) == len(labels):
-            head = fit_head(embeddings, labels, num_classes=num_classes, strength=strength)
+            head = fit_head(x, y, num_classes=num_classes, strength=strength, scaling=scaling)
             out_of_fold = OutOfFold(sample, found.out_of_fold, folds)
         else:
             # With more pictures a head is surer, and rightly: one that lacks the sample alone speaks for that of all.
@@ -132,7 +133,7 @@ class Transfer(Record):
             head_kernel=head.kernel,
             head_bias=head.bias,
             history=_history(found),
-            learning_curve=_learning_curve(x, y, folds, found, num_classes, seed),
+            learning_curve=_learning_curve(x, y, folds, found, num_classes, seed, scaling),
             out_of_fold=out_of_fold,
             notes=tuple(notes),
         )
@@ -183,6 +184,7 @@ def _learning_curve(
     found: CrossValidation,
     num_classes: int,
     seed: int,
+    scaling: Scaling,
 ) -> tuple[Mapping[str, Any], ...]:
     """Accuracy on held-out folds after learning from a part of the other folds; the last row is all of them."""
     num_folds = int(folds.max()) + 1
@@ -201,7 +203,9 @@ def _learning_curve(
     if columns:
         subsets = np.stack(columns, axis=1)
         strength = found.strengths[found.chosen]
-        heads = fit_subsets(embeddings, labels, subsets, num_classes=num_classes, strength=strength, tolerance=1e-4)
+        heads = fit_subsets(
+            embeddings, labels, subsets, num_classes=num_classes, strength=strength, tolerance=1e-4, scaling=scaling
+        )
         for (share, fold), head, rows in zip(cells, heads, columns, strict=True):
             mine = folds == fold
             hits = int((head.logits(embeddings[mine]).argmax(axis=1) == labels[mine]).sum())
