@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from PIL import Image
 
 import fieldguide
 from fieldguide.cli import main
+
+# A shell that starts a command with `&` lets it ignore Ctrl-C, which the tests of interrupts and their children need.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HUES = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 
