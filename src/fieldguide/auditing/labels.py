@@ -10,8 +10,7 @@ where the share e of wrong labels is the one under which the mean of this probab
 A weak classifier contradicts many labels that are right; this is what keeps most of them from being named.
 
 Sources: Northcutt et al. 2021, https://doi.org/10.1613/jair.1.12125, for the joint and the pruning; Dawid and Skene 1979,
-https://doi.org/10.2307/2346806, for the share of errors. `benchmarks/audit.py` measures it on planted errors, and beside it
-the rules of the library cleanlab, which name too few in a folder that embeddings know well and too many in one they do not.
+https://doi.org/10.2307/2346806, for the share of errors. `benchmarks/audit.py` measures it on planted errors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The CNN of the textbooks: blocks of Conv2D, BatchNormalization, ReLU and MaxPooling2D, then Flatten, Dense, Dropout."""
+"""The CNN of the textbooks: blocks of Conv2D, MaxPooling2D, BatchNormalization and ReLU, then Flatten, Dense, Dropout."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PRECISIONS = ("auto", "f32", "bf16")
 
 @dataclass(frozen=True)
 class Classic(Record):
-    """Blocks of Conv2D, BatchNormalization, ReLU and MaxPooling2D, then Flatten, Dense, Dropout, Dense; from scratch.
+    """Blocks of Conv2D, MaxPooling2D, BatchNormalization and ReLU, then Flatten, Dense, Dropout, Dense; from scratch.
 
     Raises:
         RecipeError: if a setting is out of range; the message says the range.
