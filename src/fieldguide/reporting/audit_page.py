@@ -6,11 +6,9 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-
 from fieldguide.auditing.summary import summarised
 from fieldguide.records import Audit, Finding
-from fieldguide.reporting import wording
+from fieldguide.reporting import templating, wording
 
 _MOST_PICTURES = 48  # of a kind of finding
 _MOST_SETS = 24  # of near-copies
@@ -47,14 +45,7 @@ def audit_page(audit: Audit, *, name: str, thumbnails: Mapping[str, bytes]) -> s
         name: of the folder.
         thumbnails: small JPEG files by the path of their picture; `shown_in_audit` tells which are worth making.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fieldguide.reporting", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"percent": wording.percent, "number": wording.number, "interval": wording.interval}
+    environment = templating.environment(wording.percent, wording.number, wording.interval)
     counts = audit.images_per_class
     return environment.get_template("audit.html.jinja").render(
         audit=audit,

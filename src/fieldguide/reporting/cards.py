@@ -20,7 +20,7 @@ from fieldguide.data.decoding import decode, read_file, thumbnail
 from fieldguide.errors import DecodeError
 from fieldguide.evaluation import metrics
 from fieldguide.records import PARTS, Audit, Evaluation, Prediction, Record, Run
-from fieldguide.reporting import wording
+from fieldguide.reporting import templating, wording
 
 _MOST_CLASSES = 20  # rows of a table
 _MOST_PROBABILITIES = 5
@@ -127,13 +127,4 @@ def _render(name: str, values: dict[str, Any]) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fieldguide.reporting", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    for function in (wording.percent, wording.interval, wording.decimals, wording.duration):
-        environment.filters[function.__name__] = function
-    return environment
+    return templating.environment(wording.percent, wording.interval, wording.decimals, wording.duration)

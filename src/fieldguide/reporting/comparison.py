@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from fieldguide.evaluation.compare import Comparison, Flip
-from fieldguide.reporting import wording
+from fieldguide.reporting import templating, wording
 from fieldguide.storage import write_text
 
 _MOST_SHOWN = 24  # of each kind
@@ -32,15 +30,7 @@ def write_comparison(path: Path, comparison: Comparison, thumbnails: Mapping[str
     Raises:
         FieldguideError: if the file cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fieldguide.reporting", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    for function in (wording.percent, wording.number, wording.points):
-        environment.filters[function.__name__] = function
+    environment = templating.environment(wording.percent, wording.number, wording.points)
     page = environment.get_template("comparison.html.jinja").render(
         comparison=comparison,
         verdict=wording.comparison(comparison),

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.auditing.summary import summarised
 from fieldguide.evaluation import metrics
 from fieldguide.records import PARTS, Audit, Evaluation, Finding, Run
-from fieldguide.reporting import examples, figures, plots, wording
+from fieldguide.reporting import examples, figures, plots, templating, wording
 from fieldguide.reporting.certainty import certainty_section
 from fieldguide.reporting.rendering import to_svg
 from fieldguide.storage import write_text
@@ -60,16 +59,8 @@ def write_report(
     """
     evaluation = _most_telling(evaluations)
     figures.write_figures(directory / "figures", run=run, evaluation=evaluation)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fieldguide.reporting", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     words = (wording.percent, wording.interval, wording.decimals, wording.number, wording.plain, wording.duration)
-    for function in words:
-        environment.filters[function.__name__] = function
+    environment = templating.environment(*words)
     verdict, caution = wording.verdict(evaluations)
     page = environment.get_template("report.html.jinja").render(
         run=run,
