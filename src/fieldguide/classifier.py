@@ -12,6 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import ThreadpoolController
 
 from fieldguide.bundle import Bundle, read_bundle, verify
 from fieldguide.data import decoding
@@ -175,8 +176,11 @@ class Classifier:
             if tags:
                 yield tags, np.stack(pixels) if pixels else empty
 
+        blas = ThreadpoolController()
         for tags, embeddings in engine.embed_stream(batches()):
-            rows = self._predictions(embeddings)
+            # BLAS's own threads wait spinning, and take from the engine the cores that it works on.
+            with blas.limit(limits=1, user_api="blas"):
+                rows = iter(list(self._predictions(embeddings)))
             for path, error in tags:
                 yield _failed(path, error) if error is not None else dataclasses.replace(next(rows), path=path)
 
