@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from fieldguide.data.decoding import decode
-from fieldguide.data.looks import look
+from fieldguide.data.looks import look, measure
 from fieldguide.data.scan import Facts
 
 
@@ -31,6 +31,14 @@ def test_one_color_has_no_contrast_and_is_all_border():
     looks, sketch = look(grey(np.full((40, 50), 51)))
     assert (looks.brightness, looks.contrast, looks.sharpness, looks.entropy, looks.border) == (0.2, 0.0, 0.0, 0.0, 1.0)
     assert set(sketch) == {51}
+
+
+def test_two_corners_that_differ_from_the_first_leave_no_frame_and_one_that_does_may():
+    pixels = np.full((40, 80), 100)
+    pixels[0, -1] = pixels[-1, 0] = 200
+    assert look(grey(pixels))[0].border == 0.0
+    pixels[0, -1] = 100  # the box of what differs is now the one pixel below left
+    assert look(grey(pixels))[0].border == pytest.approx(1 - 1 / (40 * 80), abs=1e-4)
 
 
 def test_a_frame_is_measured_by_its_area():
@@ -70,3 +78,11 @@ def test_the_camera_is_read_from_exif():
     buffer = io.BytesIO()
     Image.new("RGB", (20, 20)).save(buffer, "PNG")
     assert decode(buffer.getvalue(), cover=(16, 16)).camera == ""
+
+
+def test_pictures_measured_together_have_the_numbers_they_have_alone():
+    rng = np.random.default_rng(0)
+    shapes = [(40, 50), (32, 32), (40, 50), (2, 9), (32, 32), (1, 1)]
+    greys = [rng.integers(low, 256, shape, dtype=np.uint8) for low, shape in zip((0, 200, 100, 0, 50, 7), shapes, strict=True)]
+    assert measure(greys) == [measure([each])[0] for each in greys]
+    assert measure([]) == []

@@ -6,6 +6,7 @@ consumer (the engine, say) works on the batch before.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,13 +22,15 @@ from numpy.typing import NDArray
 
 from fieldguide.data.cache import Cache
 from fieldguide.data.decoding import DECODER_VERSION, FORMATS, decode, read_file, shrink, thumbnail
-from fieldguide.data.looks import LOOKS_VERSION, Looks, look
+from fieldguide.data.looks import LOOKS_VERSION, Looks, grey_copies, measure
 from fieldguide.data.parallel import in_order
 from fieldguide.errors import DatasetError, DecodeError
 from fieldguide.records import ImageIndex, LabeledImage, Preprocessing, Skipped
 from fieldguide.storage import saving
 
 _FILES_PER_TASK = 16
+_FACTS_PER_TRANSACTION = 1024
+_TINY_BYTES, _NUM_SIZED = 4096, 32
 _TINY_PIXELS = 64 * 64  # up to here a thumbnail is kept as plain pixels: encoding would cost more than decoding did
 _ROWS_PER_COPY = 4096
 _PASSING_REASONS = frozenset({"needs_heic", "no_memory"})  # true of this machine today, not of the file: never remembered
@@ -121,14 +124,14 @@ def scan(
         preprocessing: image size and 16-bit range.
         cache: where facts and values of known pictures come from and those of new ones go.
         consumer: who gets the pixels; None scans without shrinking.
-        num_workers: decoding threads; the number of cores when None.
+        num_workers: decoding threads; when None as many as there are cores, or one where most files are tiny.
         progress: called with the number of pictures just finished.
 
     Raises:
         DatasetError: if no picture can be used.
     """
     pass_ = _Pass(index, preprocessing, cache, consumer, progress)
-    pass_.run(num_workers or os.cpu_count() or 1)
+    pass_.run(num_workers or _useful_workers(index))
     usable = [i for i, facts in enumerate(pass_.facts) if facts is not None and facts.reason is None]
     skipped = [
         Skipped(index.images[i].path, facts.reason, facts.message)
@@ -154,6 +157,15 @@ def scan(
         values=values,
         num_decoded=pass_.num_decoded,
     )
+
+
+def _useful_workers(index: ImageIndex) -> int:
+    """How many decoding threads are quickest: files below 4 kB take less time than threads take to pass on Python's lock."""
+    sizes = []
+    for image in index.images[:: max(len(index.images) // _NUM_SIZED, 1)]:
+        with contextlib.suppress(OSError):
+            sizes.append(os.stat(f"{index.root}/{image.path}").st_size)
+    return 1 if sizes and float(np.median(sizes)) < _TINY_BYTES else os.cpu_count() or 1
 
 
 def thumbnails(
@@ -229,6 +241,7 @@ class _Read:
     value: bytes | None = None  # from the cache
     pixels: NDArray[np.uint8] | None = None  # decoded now and shrunk, where a consumer wants them
     thumbnail: bytes | None = None
+    grey: NDArray[np.uint8] | None = None  # until its looks are measured
     is_decoded: bool = False  # now, or tried to
 
 
@@ -281,6 +294,9 @@ class _Pass:
                 results[position] = _Read(position, digest, facts, values.get(digest))
             else:
                 results[position] = self._decode(position, digest, content, values.get(digest))
+        fresh = [read for read in results.values() if read.grey is not None]
+        for read, looks in zip(fresh, measure([read.grey for read in fresh if read.grey is not None]), strict=True):
+            read.facts, read.grey = dataclasses.replace(read.facts, looks=looks), None
         return [results[position] for position in positions]
 
     def _decode(self, position: int, digest: bytes, content: bytes, value: bytes | None) -> _Read:
@@ -291,7 +307,7 @@ class _Pass:
             return _Read(position, digest, Facts(reason=error.reason, message=str(error)), is_decoded=True)
         hasher = hashlib.sha256(b"%d %d" % decoded.pixels.shape[:2])
         hasher.update(decoded.pixels.data)
-        looks, sketch = look(decoded.pixels)
+        grey, sketch = grey_copies(decoded.pixels)
         facts = Facts(
             decoded.format,
             decoded.size,
@@ -300,13 +316,12 @@ class _Pass:
             decoded.is_animated,
             num_bytes=len(content),
             camera=decoded.camera,
-            looks=looks,
             sketch=sketch,
         )
         # Where the facts are of an older kind the value may be there all the same: then nobody needs the pixels.
         pixels = shrink(decoded.pixels, size) if self.consumer and value is None else None
         # A thumbnail of the shrunk picture would be squeezed to a square; it costs no more from the decoded one.
-        return _Read(position, digest, facts, value, pixels, _small_copy(decoded.pixels), is_decoded=True)
+        return _Read(position, digest, facts, value, pixels, _small_copy(decoded.pixels), grey, is_decoded=True)
 
     def _batches(self, reads: Iterable[_Read]) -> Iterator[tuple[list[_Read], NDArray[np.uint8]]]:
         """Books every read; yields those whose pixels the consumer still has to see, in batches of equal size."""
@@ -322,7 +337,7 @@ class _Pass:
                 self.progress(1)
             else:
                 waiting.append(read)
-            if len(fresh) >= 256:
+            if len(fresh) >= _FACTS_PER_TRANSACTION:
                 self._store_facts(fresh)
                 fresh = []
             if self.consumer is not None and len(waiting) == self.consumer.batch_size:
