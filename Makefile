@@ -27,10 +27,8 @@ check: setup
 	$(BIN)/typos
 	$(BIN)/python notebooks/build.py --check
 
-# Whole trainings in a process of their own each file: after some 600 other tests in the same process TensorFlow has crashed.
 test: setup
-	$(BIN)/python -m pytest tests/*/
-	for file in tests/test_*.py; do $(BIN)/python -m pytest $$file || [ $$? -eq 5 ] || exit 1; done  # 5: all of it is slow
+	$(BIN)/python -m pytest
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -168,3 +168,29 @@ print([name for name in sys.modules if name.startswith(("openvino_telemetry.", "
     home.mkdir()
     assert in_a_new_process(code, HOME=str(home), USERPROFILE=str(home)) == "[]"
     assert list(home.iterdir()) == []
+
+
+OVERLAPPING_ENGINES = """
+import gc, signal, sys
+import numpy as np
+from fieldguide.embedding.engine import Engine, openvino_module
+opset = openvino_module().opset13
+def network():
+    pixels = opset.parameter([-1, 8, 8, 3], np.uint8)
+    mean = opset.reduce_mean(opset.convert(pixels, np.float32), np.array([1, 2]), keep_dims=False)
+    return openvino_module().Model([mean], [pixels], "mean")
+first = Engine(network(), precision="f32")
+second = Engine(network(), precision="f32")
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals have stacks there only")
+def test_a_signal_is_heard_after_two_engines_whose_lives_overlapped():
+    done = subprocess.run([sys.executable, "-c", OVERLAPPING_ENGINES], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "heard")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,7 +46,19 @@ def available_precision() -> str:
     openvino = openvino_module()
     x = openvino.opset13.parameter([1, 1], np.float32)
     smallest = openvino.Model([openvino.opset13.relu(x)], [x], "smallest")
-    return "bf16" if _precision(openvino.Core().compile_model(smallest, "CPU")) == "bf16" else "f32"
+    return "bf16" if _precision(_core().compile_model(smallest, "CPU")) == "bf16" else "f32"
+
+
+@cache
+def _core() -> Any:
+    """The one `openvino.Core` of this process, which is never taken down.
+
+    Each brings a CPU plugin of its own that gives the thread a stack for signals and, when it goes, puts back the one it
+    found. Of two whose lives overlap the second puts back memory that is freed, and the next Ctrl-C ends the process.
+    """
+    core = openvino_module().Core()
+    core.set_property({"ENABLE_MMAP": False})  # Windows can neither replace nor delete a file that is mapped
+    return core
 
 
 def _precision(compiled: Any) -> str:
@@ -72,10 +85,8 @@ def read_network(path: Path) -> Any:
     Raises:
         BundleError: if it cannot be read, or does not take pictures and give embeddings.
     """
-    core = openvino_module().Core()
-    core.set_property({"ENABLE_MMAP": False})  # Windows can neither replace nor delete a file that is mapped
     try:
-        network = core.read_model(path)
+        network = _core().read_model(path)
     except RuntimeError as error:
         raise BundleError(f"{path} cannot be read as a network: {error}.\nhint: it is damaged; train again.") from error
     ends = [f"{end.get_element_type().to_string()}{end.get_partial_shape()}" for end in (*network.inputs, *network.outputs)]
@@ -122,7 +133,6 @@ class Engine:
     ) -> None:
         if precision not in PRECISIONS:
             raise RecipeError(f"Unknown precision {precision!r}.\nhint: choose from {', '.join(PRECISIONS)}.")
-        openvino = openvino_module()
         wanted = available_precision() if precision == "auto" else precision
         properties: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY" if latency else "THROUGHPUT",
@@ -134,7 +144,7 @@ class Engine:
             properties["INFERENCE_NUM_THREADS"] = num_threads
         model = read_network(Path(network)) if isinstance(network, str | Path) else network
         try:
-            self._compiled = openvino.Core().compile_model(model, "CPU", properties)
+            self._compiled = _core().compile_model(model, "CPU", properties)
         except RuntimeError as error:
             raise BundleError(f"The network cannot be run: {error}.") from error
         self.precision = wanted
