@@ -40,6 +40,7 @@ _PUBLIC = {
     "import_tensorflow": "fieldguide.training",
     "Classifier": "fieldguide.classifier",
     "Transfer": "fieldguide.recipes.transfer",
+    "Finetune": "fieldguide.recipes.finetune",
     "Classic": "fieldguide.recipes.classic",
     "Audit": "fieldguide.records",
     "Comparison": "fieldguide.evaluation.compare",

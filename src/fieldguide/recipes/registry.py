@@ -21,6 +21,7 @@ class Entry(NamedTuple):
 
 RECIPES = {
     "transfer": Entry("fieldguide.recipes.transfer", "Transfer", "a pretrained network, seconds"),
+    "finetune": Entry("fieldguide.recipes.finetune", "Finetune", "the pretrained network trained on, minutes"),
     "classic": Entry("fieldguide.recipes.classic", "Classic", "a CNN from scratch, in Keras, minutes"),
 }
 DEFAULT_RECIPE = "transfer"

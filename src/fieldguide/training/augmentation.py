@@ -40,7 +40,8 @@ def augment(pixels: Any, seed: Any, settings: Augmentation) -> Any:
     x = tf.cast(pixels, tf.float32)
     x = _crop_turn_and_flip(x, geometry_seed, settings)
     x = _change_light(x, colour_seed, settings)
-    return tf.cast(tf.round(tf.clip_by_value(x, 0.0, 255.0)), tf.uint8)
+    x = tf.cast(tf.round(tf.clip_by_value(x, 0.0, 255.0)), tf.uint8)
+    return tf.ensure_shape(x, pixels.shape)  # the sampling above forgets it
 
 
 def _crop_turn_and_flip(x: Any, seed: Any, settings: Augmentation) -> Any:

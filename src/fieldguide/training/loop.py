@@ -120,6 +120,7 @@ def fit_model(
         )
     epochs = settings.epochs if budget is None else _NO_LIMIT
     compile_model(model, settings, settings.learning_rate if budget is not None else _schedule(settings, steps))
+    model.optimizer.build(model.trainable_variables)  # inside the first step it would take seconds
     best = BestWeights(average_momentum=settings.average_momentum)
     best.set_model(model)
     with deferred_interrupts(session.say) as interruption:
