@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fieldguide.data.cache import Cache
-from fieldguide.data.decoding import decode
+from fieldguide.data.decoding import MAX_DECODED_PIXELS, decode
 from fieldguide.data.index import index_folder
 from fieldguide.data.scan import keep_pixels, scan
 from fieldguide.errors import DecodeError
@@ -77,3 +80,42 @@ def test_every_file_of_a_folder_is_used_or_left_out_with_its_reason(tmp_path: Pa
                     wrong[str(case)] = left_out.get(name, "used" if name in used else "nowhere")
             assert wrong == {}
             assert len(used) + len(left_out) == sum(not case.is_passed_over for case in written)
+
+
+def peak_bytes_of(code: str) -> int:
+    """The most memory that a new process holds while it runs some code, above what it held before."""
+    script = f"""
+import sys
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
+from fieldguide.data.decoding import MAX_DECODED_PIXELS, decode
+from fieldguide.errors import DecodeError
+from tests.broken_files import flat_png
+{code}
+def decoded():
+    try:
+        return decode(content, cover=(224, 224)).format
+    except DecodeError as error:
+        return error.reason
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak begins anew
+before = peak()
+print(decoded(), peak() - before)
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=200)
+    return int(answer.stdout.split()[-1])
+
+
+only_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for the peak")
+
+
+@only_linux
+def test_a_picture_that_is_too_large_is_refused_before_it_takes_memory():
+    assert peak_bytes_of("content = flat_png(8, 1, 2, 3, 4, size=(9000, 9000))") < 20_000_000
+
+
+@only_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("pixel", ["8, 1, 2, 3", "8, 1, 2, 3, 4", "16, 30000", "16, 1, 2, 3", "1, 1"])
+def test_the_largest_picture_that_is_decoded_takes_16_bytes_a_pixel_at_most(pixel: str):
+    assert peak_bytes_of(f"content = flat_png({pixel}, size=(6300, 6300))") < 16 * MAX_DECODED_PIXELS

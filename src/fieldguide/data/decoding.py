@@ -18,7 +18,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ EXTENSIONS = frozenset(ext for group in FORMATS.values() for ext in group) | fro
 MAX_DECLARED_PIXELS = 100_000_000
 MAX_DECODED_PIXELS = 40_000_000
 MAX_FILE_BYTES = 500_000_000
+_STRIP_PIXELS = 1_000_000
 
 # Pillow warns from 89 million pixels on; the limits above take the place of that warning.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -170,18 +171,17 @@ def _decode(image: Image.Image, cover: tuple[int, int], sixteen_bit_max: int | N
     width, height = image.size
     if width * height > MAX_DECLARED_PIXELS:
         raise DecodeError("too_large", f"{width} x {height} px is more than {MAX_DECLARED_PIXELS // 1_000_000} million pixels")
+    is_jpeg = isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO")
+    if not is_jpeg:
+        _refuse_to_decode(image.size)  # before Exif is asked for, since Pillow reads a PNG to its end for it
     exif: Mapping[int, Any] = image.getexif() if image.format != "GIF" else {}
     orientation = exif.get(0x0112, 1)
     camera = " ".join(str(exif.get(tag, "")).strip(" \0") for tag in (0x010F, 0x0110)).strip()[:100]
     is_turned = orientation in (5, 6, 7, 8)
-    if isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO"):
+    if is_jpeg:
         wanted = (2 * cover[0], 2 * cover[1]) if is_turned else (2 * cover[1], 2 * cover[0])
         image.draft(None, wanted)
-    if image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
-        raise DecodeError(
-            "too_large",
-            f"{image.size[0]} x {image.size[1]} px to decode is more than {MAX_DECODED_PIXELS // 1_000_000} million",
-        )
+        _refuse_to_decode(image.size)
     image.load()
     format_name, is_animated = image.format or "array", bool(getattr(image, "is_animated", False))
     brightest = None
@@ -194,6 +194,21 @@ def _decode(image: Image.Image, cover: tuple[int, int], sixteen_bit_max: int | N
     return Decoded(pixels, format_name, size, brightest, is_animated, camera)
 
 
+def _refuse_to_decode(size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_DECODED_PIXELS:
+        raise DecodeError(
+            "too_large", f"{width} x {height} px to decode is more than {MAX_DECODED_PIXELS // 1_000_000} million"
+        )
+
+
+def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
+    """(first row, row after the last) of pieces that are worked on one after the other, to bound the memory."""
+    rows = max(_STRIP_PIXELS // width, 1)
+    for top in range(0, height, rows):
+        yield top, min(top + rows, height)
+
+
 def _to_eight_bits(image: Image.Image, sixteen_bit_max: int | None) -> tuple[Image.Image, int | None]:
     """Grey of more than 8 bits -> "L". Pillow's own conversion clips, which turns 16-bit pictures white."""
     values = np.asarray(image)
@@ -201,13 +216,15 @@ def _to_eight_bits(image: Image.Image, sixteen_bit_max: int | None) -> tuple[Ima
         low, high = float(values.min()), float(values.max())
         if not (0.0 <= low and high <= 1.0):  # False for NaN as well
             raise DecodeError("unsupported", f"floating-point pixels from {low:g} to {high:g}; only 0 to 1 is known")
-        scaled, brightest = values.astype(np.float64) * 255.0, None
+        scale, brightest = 255.0, None
     else:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
             raise DecodeError("unsupported", f"32-bit pixels from {low} to {high}; at most 65535 is known")
-        scaled, brightest = values.astype(np.float64) * (255.0 / (sixteen_bit_max or 65535)), high
-    eight_bits = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        scale, brightest = 255.0 / (sixteen_bit_max or 65535), high
+    eight_bits = np.empty(values.shape, np.uint8)
+    for top, bottom in _strips(*image.size):
+        eight_bits[top:bottom] = np.clip(np.rint(values[top:bottom].astype(np.float64) * scale), 0, 255)
     result = Image.fromarray(eight_bits)
     result.info.update({k: v for k, v in image.info.items() if k == "exif"})
     return result, brightest
@@ -216,11 +233,15 @@ def _to_eight_bits(image: Image.Image, sixteen_bit_max: int | None) -> tuple[Ima
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    width, height = image.size
+    result = Image.new("RGB", (width, height))
+    for top, bottom in _strips(width, height):
+        strip = image.crop((0, top, width, bottom)).convert("RGBA")
+        white = Image.new("RGBA", strip.size, (255, 255, 255, 255))
+        result.paste(Image.alpha_composite(white, strip), (0, top))
+    return result
 
 
 def _looks_like_heic(content: bytes) -> bool:
