@@ -10,7 +10,7 @@ The way of one picture through the code:
 6. `bundle`: what ships
 7. `evaluation`: how good it is, with intervals
 8. `reporting`: the page one shows to a colleague
-9. `classifier`: predictions
+9. `classifier`: predictions; `explanation`: why
 
 `workflow` is the only place that knows this order. Importing this package imports none of them.
 """
@@ -27,6 +27,7 @@ _PUBLIC = {
     "train": "fieldguide.workflow",
     "audit": "fieldguide.workflow",
     "evaluate": "fieldguide.workflow",
+    "explain": "fieldguide.workflow",
     "report": "fieldguide.workflow",
     "compare": "fieldguide.workflow",
     "reproduce": "fieldguide.workflow",
@@ -46,10 +47,12 @@ _PUBLIC = {
     "Comparison": "fieldguide.evaluation.compare",
     "Reproduction": "fieldguide.workflow.reproducing",
     "Evaluation": "fieldguide.records",
+    "Explanation": "fieldguide.records",
     "Finding": "fieldguide.records",
     "LearningRates": "fieldguide.records",
     "Pictures": "fieldguide.data.pictures",
     "Prediction": "fieldguide.records",
+    "Resembling": "fieldguide.records",
     "Run": "fieldguide.records",
     "FieldguideError": "fieldguide.errors",
     "DatasetError": "fieldguide.errors",

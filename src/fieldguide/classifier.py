@@ -18,6 +18,8 @@ from fieldguide.bundle import Bundle, read_bundle, verify
 from fieldguide.data import decoding
 from fieldguide.data.parallel import in_order
 from fieldguide.embedding.engine import Engine
+from fieldguide.embedding.evidence import EvidenceEngine
+from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.errors import DatasetError, DecodeError
 from fieldguide.records import Prediction
 
@@ -57,6 +59,7 @@ class Classifier:
             self.certainty.sets(np.empty((0, len(bundle.class_names))), set_coverage)  # says now what is wrong with it
         self._precision = precision
         self._engines: dict[bool, Engine] = {}
+        self._evidence: EvidenceEngine | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -113,6 +116,28 @@ class Classifier:
         """(num_images, *image_size, 3) RGB uint8 -> probabilities (num_images, num_classes)."""
         return self.bundle.probabilities(self.engine().embed(pixels))
 
+    def evidence(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Embeddings, and what each place of the pictures adds to each class's logit, in the same pass.
+
+        Args:
+            pixels: (num_images, *image_size, 3) RGB uint8.
+
+        Returns:
+            embeddings (num_images, embedding_size); evidence (num_images, num_classes, rows, columns), see
+            `fieldguide.embedding.evidence`.
+
+        Raises:
+            BundleError: if the network does not end in maps that can be read.
+        """
+        if self._evidence is None:
+            self._evidence = EvidenceEngine(self.bundle.directory / "network.xml", precision=self._precision)
+        head, temperature = self.bundle.head, self.certainty.temperature
+        return self._evidence.run(pixels, LinearHead(head.kernel / temperature, head.bias / temperature))
+
+    def of_embeddings(self, embeddings: NDArray[np.float32], paths: Sequence[str | None]) -> list[Prediction]:
+        """The answers for embeddings of pictures, (num_images, embedding_size), by this classifier's network."""
+        return [dataclasses.replace(p, path=path) for p, path in zip(self._predictions(embeddings), paths, strict=True)]
+
     def verify(self) -> float:
         """Checks the bundle's hashes and its probe; returns the largest difference. See `fieldguide.bundle.verify`."""
         return verify(self.bundle)
@@ -134,27 +159,36 @@ class Classifier:
         return [self._read(picture) for picture in pictures]
 
     def _read(self, picture: Picture) -> tuple[str | None, NDArray[np.uint8] | str]:
-        """Path and pixels of one picture, or path and the reason why there are none."""
+        """Path and pixels of one picture at the network's size, or path and the reason why there are none."""
+        try:
+            path, pixels = self.decode(picture)
+        except DecodeError as error:
+            return os.fspath(picture) if isinstance(picture, str | os.PathLike) else None, str(error)
+        return path, decoding.shrink(pixels, self.image_size)
+
+    def decode(self, picture: Picture) -> tuple[str | None, NDArray[np.uint8]]:
+        """The path of a picture, where it has one, and its pixels at their own size (a large JPEG: at a DCT scale).
+
+        Raises:
+            DecodeError: if it cannot be read.
+            DatasetError: if it is of another type than `predict` takes, or an array of another shape or type.
+        """
         path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else None
         preprocessing = self.bundle.preprocessing
         size, brightest = preprocessing.image_size, preprocessing.sixteen_bit_max
-        try:
-            if isinstance(picture, str | os.PathLike):
-                picture = decoding.read_file(picture)
-            if isinstance(picture, bytes):
-                return path, decoding.load(picture, size, sixteen_bit_max=brightest)
-            if isinstance(picture, Image.Image):
-                decoded = decoding.from_image(picture, cover=size, sixteen_bit_max=brightest)
-                return path, decoding.shrink(decoded.pixels, size)
-        except DecodeError as error:
-            return path, str(error)
+        if isinstance(picture, str | os.PathLike):
+            picture = decoding.read_file(picture)
+        if isinstance(picture, bytes):
+            return path, decoding.decode(picture, cover=size, sixteen_bit_max=brightest).pixels
+        if isinstance(picture, Image.Image):
+            return path, decoding.from_image(picture, cover=size, sixteen_bit_max=brightest).pixels
         if isinstance(picture, np.ndarray):
             if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
                 raise DatasetError(
                     f"An array must be RGB uint8 of shape (height, width, 3); received {picture.dtype} {picture.shape}.\n"
                     "hint: values go from 0 to 255; do not divide them by 255, the network does."
                 )
-            return path, decoding.shrink(np.ascontiguousarray(picture), size)
+            return path, np.ascontiguousarray(picture)
         raise DatasetError(f"A picture must be a path, bytes, a PIL image or an array; received {type(picture).__name__}.")
 
     def _answers(

@@ -202,6 +202,36 @@ class Prediction(Record):
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class Resembling(Record):
+    """A training picture that another picture resembles."""
+
+    path: str  # relative to the root of the folder
+    class_name: str
+    distance: float  # 0 for equal pictures, about 1 for unrelated ones, at most 2
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation(Record):
+    """Why a picture got its answer: what `fieldguide.explain` returns."""
+
+    prediction: Prediction
+    class_name: str  # the class whose evidence this is
+    evidence: NDArray[np.float32] | None  # (rows, columns); what each place adds to the class's logit; None where not known
+    place: str | None  # where most of the evidence lies, in words; None where not known, or where there is none
+    share: float | None  # of what speaks for the class, in that place
+    region: NDArray[np.bool_] | None  # (rows, columns); the quarter of the picture with the most evidence
+    region_share: float | None  # of what speaks for the class, in that quarter
+    nearest: tuple[Resembling, ...]  # training pictures, nearest first; empty where not known
+    usual_distance: float | None  # median distance of a training picture to the nearest other one
+    notes: tuple[str, ...] = ()  # what could not be told, and why
+    picture: NDArray[np.uint8] | None = field(default=None, repr=False)  # (height, width, 3); not in the JSON
+
+    def to_json(self) -> dict[str, Any]:
+        """As any record, without the picture itself."""
+        return {name: value for name, value in super().to_json().items() if name != "picture"}
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation(Record):
     """The classifier's answers on one part. Metrics are functions of it (`fieldguide.evaluation.metrics`)."""

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from fieldguide.cli.asking import compare, evaluate, predict, report, verify
+from fieldguide.cli.asking import compare, evaluate, explain, predict, report, verify
 from fieldguide.cli.learning import audit, demo, lr_find, reproduce, train
 from fieldguide.cli.printing import say
 from fieldguide.errors import FieldguideError
 
-VERBS = (demo, audit, lr_find, train, evaluate, predict, report, compare, reproduce, verify)
+VERBS = (demo, audit, lr_find, train, evaluate, predict, explain, report, compare, reproduce, verify)
 
 app = typer.Typer(
     name="fieldguide",

@@ -1,4 +1,4 @@
-"""Verbs that work with a finished run: `evaluate`, `predict`, `report`, `verify`."""
+"""Verbs that work with a finished run: `evaluate`, `predict`, `explain`, `report`, `compare`, `verify`."""
 
 from __future__ import annotations
 
@@ -91,6 +91,42 @@ def predict(
     if num_failed:
         say(f"{num_failed} of {len(given)} could not be read")
         raise typer.Exit(1)
+
+
+def explain(
+    run: RunPath,
+    picture: Annotated[str, typer.Argument(metavar="PICTURE", help="A picture file.")],
+    class_name: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="Ask about this class instead of the most probable one.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Where to write the figure; NAME-explained.png here by default.")
+    ] = None,
+    precision: Precision = "auto",
+    as_json: Json = False,
+) -> None:
+    """Show why RUN answers as it does: where it looked in PICTURE, and which training pictures that resembles."""
+    from fieldguide import workflow
+    from fieldguide.reporting import wording
+    from fieldguide.workflow.explaining import figure_name
+
+    path = out or figure_name(picture)
+    explained = workflow.explain(run, picture, class_name=class_name, out=path, precision=precision)
+    if as_json:
+        print_json({**explained.to_json(), "figure": str(path)})
+        return
+    prediction = explained.prediction
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+    print(prediction_line(prediction, ranked[:3]))
+    if explained.place is not None:
+        print(f"looked: {wording.place(explained)}".replace("\xa0", " "))
+    for near in explained.nearest:
+        print(f"like:   {near.path} ({near.class_name}, distance {near.distance:.2f})")
+    if explained.nearest:
+        say(wording.usual_distance(explained))
+    for note in explained.notes:
+        say(f"note:   {note}")
+    print(f"figure: {path}")
 
 
 def report(

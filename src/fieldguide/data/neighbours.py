@@ -33,16 +33,44 @@ class Space:
     neighbours: Neighbours
 
 
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """The principal axes of a set of embeddings."""
+
+    mean: NDArray[np.float32]  # (embedding_size,)
+    axes: NDArray[np.float32]  # (embedding_size, num_axes)
+
+    def vectors(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
+        """Embeddings along the axes, each scaled to length 1: (num_images, num_axes). Read in chunks."""
+        vectors = np.empty((len(embeddings), self.axes.shape[1]), np.float32)
+        for start in range(0, len(embeddings), _COLUMNS_PER_BLOCK):
+            rows = slice(start, start + _COLUMNS_PER_BLOCK)
+            vectors[rows] = (np.asarray(embeddings[rows], np.float32) - self.mean) @ self.axes
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return vectors
+
+
 def principal_space(embeddings: NDArray[Any], *, num_axes: int = 128, num_neighbours: int = 10) -> Space:
     """The embeddings along their principal axes, each scaled to length 1, and the nearest pictures of each.
-
-    Products of 128 numbers cost a tenth of those of 1,280, and what is left out is mostly noise. The axes are found on at
-    most 2,000 pictures, evenly chosen, by a few steps of subspace iteration: their span matters, not each of them.
 
     Args:
         embeddings: (num_images, embedding_size); read in chunks, may be a file larger than the memory.
         num_axes: fewer where there are fewer pictures or numbers.
         num_neighbours: of each picture.
+    """
+    vectors = principal_axes(embeddings, num_axes=num_axes).vectors(embeddings)
+    return Space(vectors, nearest(vectors, vectors, num_neighbours))
+
+
+def principal_axes(embeddings: NDArray[Any], *, num_axes: int = 128) -> Axes:
+    """The axes along which embeddings differ most.
+
+    Products of 128 numbers cost a tenth of those of 1,280, and what is left out is mostly noise. The axes are found on at
+    most 2,000 pictures, evenly chosen, by a few steps of subspace iteration: their span matters, not each of them.
+
+    Args:
+        embeddings: (num_images, embedding_size).
+        num_axes: fewer where there are fewer pictures or numbers.
     """
     sample = np.asarray(embeddings[:: -(-len(embeddings) // _MOST_FOR_AXES)], np.float32)
     mean = sample.mean(axis=0)
@@ -51,12 +79,7 @@ def principal_space(embeddings: NDArray[Any], *, num_axes: int = 128, num_neighb
     axes = np.random.default_rng(0).standard_normal((len(products), min(num_axes, len(products)))).astype(np.float32)
     for _ in range(_AXIS_STEPS):
         axes, _ = np.linalg.qr(products @ axes)
-    vectors = np.empty((len(embeddings), axes.shape[1]), np.float32)
-    for start in range(0, len(embeddings), _COLUMNS_PER_BLOCK):
-        rows = slice(start, start + _COLUMNS_PER_BLOCK)
-        vectors[rows] = (np.asarray(embeddings[rows], np.float32) - mean) @ axes
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return Space(vectors, nearest(vectors, vectors, num_neighbours))
+    return Axes(mean, axes)
 
 
 def nearest(queries: NDArray[np.float32], vectors: NDArray[np.float32], k: int, *, skip_self: bool = True) -> Neighbours:

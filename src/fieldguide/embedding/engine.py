@@ -181,6 +181,12 @@ class Engine:
         Raises:
             ValueError: if the pictures have another shape or type.
         """
+        return ((tag, outputs[0]) for tag, outputs in self.output_stream(batches))
+
+    def output_stream(
+        self, batches: Iterable[tuple[T, NDArray[np.uint8]]]
+    ) -> Iterator[tuple[T, tuple[NDArray[np.float32], ...]]]:
+        """As `embed_stream`, with every output of the network: the embedding is the first."""
         free = [self._compiled.create_infer_request() for _ in range(self._num_requests)]
         running: deque[tuple[T, Any]] = deque()
         try:
@@ -197,12 +203,13 @@ class Engine:
             for _, request in running:  # on an error, or when the caller stops: the pictures are still being read
                 request.wait()
 
-    def _finish(self, running: deque[tuple[T, Any]], free: list[Any]) -> tuple[T, NDArray[np.float32]]:
+    def _finish(self, running: deque[tuple[T, Any]], free: list[Any]) -> tuple[T, tuple[NDArray[np.float32], ...]]:
         tag, request = running[0]
         request.wait()
         running.popleft()
         free.append(request)
-        return tag, np.array(request.get_output_tensor(0).data, dtype=np.float32)  # a copy: the request is used again
+        # Copies: the request is used again.
+        return tag, tuple(np.array(tensor.data, dtype=np.float32) for tensor in request.output_tensors)
 
     def _check(self, pixels: NDArray[np.uint8]) -> None:
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (*self.image_size, 3):

@@ -14,19 +14,22 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from fieldguide.auditing.summary import summarised
 from fieldguide.data.decoding import decode, read_file, thumbnail
 from fieldguide.errors import DecodeError
 from fieldguide.evaluation import metrics
-from fieldguide.records import PARTS, Audit, Evaluation, Prediction, Record, Run
+from fieldguide.records import PARTS, Audit, Evaluation, Explanation, Prediction, Record, Run
 from fieldguide.reporting import templating, wording
+from fieldguide.reporting.overlays import marked
 
 _MOST_CLASSES = 20  # rows of a table
 _MOST_PROBABILITIES = 5
 _MOST_CONFUSIONS = 5
 _MOST_PATHS = 3  # of a finding
 _PICTURE_SIDE = 128  # px
+_EXPLAINED_SIDE = 224  # px
 
 
 def card(record: Record) -> str | None:
@@ -39,6 +42,8 @@ def card(record: Record) -> str | None:
         return _render("evaluation", _evaluation(record))
     if isinstance(record, Prediction):
         return _render("prediction", _prediction(record))
+    if isinstance(record, Explanation):
+        return _render("explanation", _explanation(record))
     return None
 
 
@@ -109,6 +114,18 @@ def _prediction(prediction: Prediction) -> dict[str, Any]:
     }
 
 
+def _explanation(explained: Explanation) -> dict[str, Any]:
+    picture = explained.picture
+    if picture is not None and explained.evidence is not None:
+        picture = marked(picture, explained.evidence, _EXPLAINED_SIDE)
+    return {
+        "explained": explained,
+        "title": wording.explanation_title(explained).split("\n"),
+        "usual": wording.usual_distance(explained),
+        "picture": None if picture is None else _data_uri(picture, _EXPLAINED_SIDE),
+    }
+
+
 def _picture(path: str | None) -> str | None:
     """A small copy of the file as a data URI; None where there is no file, or none that can be read."""
     if path is None:
@@ -117,7 +134,11 @@ def _picture(path: str | None) -> str | None:
         pixels = decode(read_file(path), cover=(_PICTURE_SIDE, _PICTURE_SIDE)).pixels
     except DecodeError:
         return None
-    return "data:image/jpeg;base64," + base64.b64encode(thumbnail(pixels, _PICTURE_SIDE)).decode("ascii")
+    return _data_uri(pixels, _PICTURE_SIDE)
+
+
+def _data_uri(pixels: NDArray[np.uint8], side: int) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(thumbnail(pixels, side)).decode("ascii")
 
 
 def _render(name: str, values: dict[str, Any]) -> str:

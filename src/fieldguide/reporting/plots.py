@@ -20,6 +20,7 @@ from fieldguide.evaluation import metrics
 from fieldguide.records import Evaluation, LearningRates, Run
 from fieldguide.reporting import examples
 from fieldguide.reporting.certainty_plots import coverage, reliability_diagram
+from fieldguide.reporting.explanation_plots import explanation
 from fieldguide.reporting.network_plots import activations, dropout, feature_maps, filters, pooling
 from fieldguide.reporting.style import BLUE, INK, ORANGE, TEXT_POINTS, new_figure, style_axes
 
@@ -36,6 +37,7 @@ __all__ = [
     "curves",
     "dropout",
     "example_predictions",
+    "explanation",
     "feature_maps",
     "filters",
     "learning_curve",

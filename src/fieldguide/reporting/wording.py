@@ -8,7 +8,7 @@ from typing import Any
 
 from fieldguide.evaluation.compare import Comparison
 from fieldguide.evaluation.metrics import wilson_interval
-from fieldguide.records import Evaluation, Run
+from fieldguide.records import Evaluation, Explanation, Run
 
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
@@ -165,6 +165,43 @@ def learning_curve(run: Run) -> str:
     return (
         f"Accuracy was {percent(first.get('accuracy'))} with {number(first['num_images'])} training pictures and "
         f"{percent(last.get('accuracy'))} with {number(last['num_images'])}."
+    )
+
+
+def explanation_title(explained: Explanation) -> str:
+    """What was answered, and where most of the evidence for the class asked about lies."""
+    prediction = explained.prediction
+    asked = next((p for name, p in prediction.probabilities.items() if name == explained.class_name), None)
+    answer = f"{explained.class_name}, {percent(asked)}"
+    if prediction.none_of_these:
+        answer = f"none of these; nearest {prediction.nearest_class}" + (
+            "" if explained.class_name == prediction.nearest_class else f"; asked about {answer}"
+        )
+    elif explained.class_name != prediction.nearest_class:
+        answer = f"{prediction.nearest_class}, {percent(prediction.probability)}; asked about {answer}"
+    return f"{answer}\n{place(explained)}" if explained.place else answer
+
+
+def place(explained: Explanation) -> str:
+    """As in "upper left, 61 % of the evidence for cats"; empty where it is not known."""
+    if explained.place is None:
+        return ""
+    text = f"{explained.place}, {round_percent(explained.share)} of the evidence for {explained.class_name}"
+    return f"{text}; the outlined quarter holds {round_percent(explained.region_share)}"
+
+
+def round_percent(share: float | None) -> str:
+    """0.614 -> "61 %": for shares that nobody needs to a tenth."""
+    return "–" if share is None else f"{100 * share:.0f}\xa0%"
+
+
+def usual_distance(explained: Explanation) -> str:
+    """What the distances are to be held against; empty where it is not known."""
+    if explained.usual_distance is None:
+        return ""
+    return (
+        f"Distances go from 0, equal, to about 1, unrelated; half of the training pictures have another one within "
+        f"{explained.usual_distance:.2f}."
     )
 
 

@@ -28,6 +28,7 @@ from fieldguide.embedding.novelty import DEFAULT_REJECT, check_reject
 from fieldguide.errors import RecipeError
 from fieldguide.evaluation.evaluate import check_from_file, write_evaluation
 from fieldguide.evaluation.metrics import summarize
+from fieldguide.explanation.resemblance import Memory, write_memory
 from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
 from fieldguide.recipes.registry import DEFAULT_RECIPE
 from fieldguide.recipes.settings import assignments_of, plan_of
@@ -195,6 +196,8 @@ def train(
             for part, evaluation in evaluations.items():
                 if evaluation is not None:
                     write_evaluation(directory / "evaluation", evaluation, scores[part] or {})
+            memory = _memory(embeddings, used)
+            write_memory(directory / "evaluation", memory)
         with stages.time("report"):
             doubted = _suspects(audit, split)
             position = {path: i for i, path in enumerate(split.paths)}
@@ -269,6 +272,14 @@ def _probe_pixels(scanned: Scan, split: Split, root: Path, preprocessing: Prepro
     size, white = preprocessing.image_size, preprocessing.sixteen_bit_max
     contents = (decoding.read_file(root / scanned.images[i].path) for i in chosen)
     return np.stack([decoding.load(content, size, sixteen_bit_max=white) for content in contents])
+
+
+def _memory(embeddings: NDArray[Any], used: Split) -> Memory:
+    learned_from = np.union1d(used.train, used.val)
+    paths = used.paths
+    return Memory.of(
+        take(embeddings, learned_from), used.labels[learned_from], tuple(paths[i] for i in learned_from), used.class_names
+    )
 
 
 def _write_history(directory: Path, run: Run) -> None:
