@@ -11,6 +11,7 @@ The way of one picture through the code:
 7. `evaluation`: how good it is, with intervals
 8. `reporting`: the page one shows to a colleague
 9. `classifier`: predictions; `explanation`: why
+10. `exporting`: the classifier as files for other programs, proven
 
 `workflow` is the only place that knows this order. Importing this package imports none of them.
 """
@@ -34,6 +35,7 @@ _PUBLIC = {
     "lr_find": "fieldguide.workflow",
     "predict": "fieldguide.workflow",
     "verify": "fieldguide.workflow",
+    "export": "fieldguide.workflow",
     "demo": "fieldguide.demonstration",
     "write_digits": "fieldguide.demonstration",
     "load": "fieldguide.classifier",
@@ -54,6 +56,7 @@ _PUBLIC = {
     "Prediction": "fieldguide.records",
     "Resembling": "fieldguide.records",
     "Run": "fieldguide.records",
+    "Export": "fieldguide.exporting.export",
     "FieldguideError": "fieldguide.errors",
     "DatasetError": "fieldguide.errors",
     "DecodeError": "fieldguide.errors",

@@ -188,28 +188,30 @@ class Engine:
     ) -> Iterator[tuple[T, tuple[NDArray[np.float32], ...]]]:
         """As `embed_stream`, with every output of the network: the embedding is the first."""
         free = [self._compiled.create_infer_request() for _ in range(self._num_requests)]
-        running: deque[tuple[T, Any]] = deque()
+        running: deque[tuple[T, Any, int]] = deque()  # tag, request, pictures in it
         try:
             for tag, pixels in batches:
                 self._check(pixels)
                 if not free:
                     yield self._finish(running, free)
                 request = free.pop()
-                request.start_async([np.ascontiguousarray(pixels)], share_inputs=True)
-                running.append((tag, request))
+                # A batch whose files are all damaged goes as one black picture: OpenVINO pools no empty one.
+                given = np.ascontiguousarray(pixels) if len(pixels) else np.zeros((1, *self.image_size, 3), np.uint8)
+                request.start_async([given], share_inputs=True)
+                running.append((tag, request, len(pixels)))
             while running:
                 yield self._finish(running, free)
         finally:
-            for _, request in running:  # on an error, or when the caller stops: the pictures are still being read
+            for _, request, _ in running:  # on an error, or when the caller stops: the pictures are still being read
                 request.wait()
 
-    def _finish(self, running: deque[tuple[T, Any]], free: list[Any]) -> tuple[T, tuple[NDArray[np.float32], ...]]:
-        tag, request = running[0]
+    def _finish(self, running: deque[tuple[T, Any, int]], free: list[Any]) -> tuple[T, tuple[NDArray[np.float32], ...]]:
+        tag, request, count = running[0]
         request.wait()
         running.popleft()
         free.append(request)
         # Copies: the request is used again.
-        return tag, tuple(np.array(tensor.data, dtype=np.float32) for tensor in request.output_tensors)
+        return tag, tuple(np.array(tensor.data[:count], dtype=np.float32) for tensor in request.output_tensors)
 
     def _check(self, pixels: NDArray[np.uint8]) -> None:
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (*self.image_size, 3):

@@ -98,7 +98,7 @@ def per_class(evaluation: Evaluation) -> tuple[dict[str, Any], ...]:
             "recall": _ratio(matrix[c, c], matrix[c].sum()),
             "f1": _ratio(2 * matrix[c, c], matrix[:, c].sum() + matrix[c].sum()),
             "support": int(matrix[c].sum()),
-            "auc": _area_under_roc(evaluation.labels == c, evaluation.probabilities[:, c]),
+            "auc": area_under_roc(evaluation.labels == c, evaluation.probabilities[:, c]),
         }
         for c, name in enumerate(evaluation.class_names)
     )
@@ -254,7 +254,7 @@ def _mean_auc(rows: tuple[Mapping[str, Any], ...]) -> float | None:
     return float(np.mean(defined)) if defined else None
 
 
-def _area_under_roc(is_positive: NDArray[np.bool_], scores: NDArray[np.float32]) -> float | None:
+def area_under_roc(is_positive: NDArray[np.bool_], scores: NDArray[np.float32]) -> float | None:
     """The probability that a random positive scores above a random negative; ties count one half."""
     num_positive = int(is_positive.sum())
     num_negative = len(is_positive) - num_positive

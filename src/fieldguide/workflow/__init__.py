@@ -2,15 +2,16 @@
 
 `training` is the whole job, in the order of `training.train`; `scanning`, `scoring` and `provenance` are its pieces.
 `inspection` looks at a folder, `finished` works with what a training left behind, `comparing` with two of them,
-`explaining` with one picture.
+`explaining` with one picture, `exporting` takes one elsewhere.
 """
 
 from fieldguide.workflow.comparing import compare
 from fieldguide.workflow.explaining import explain
+from fieldguide.workflow.exporting import export
 from fieldguide.workflow.finished import evaluate, predict, report, verify
 from fieldguide.workflow.inspection import audit
 from fieldguide.workflow.rates import lr_find
 from fieldguide.workflow.reproducing import reproduce
 from fieldguide.workflow.training import train
 
-__all__ = ["audit", "compare", "evaluate", "explain", "lr_find", "predict", "report", "reproduce", "train", "verify"]
+__all__ = ["audit", "compare", "evaluate", "explain", "export", "lr_find", "predict", "report", "reproduce", "train", "verify"]

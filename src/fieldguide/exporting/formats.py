@@ -1,0 +1,81 @@
+"""The formats by name, and what the parity check and the timing know of one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldguide.classifier import Classifier
+from fieldguide.errors import RecipeError
+from fieldguide.exporting.graph import CONTRACTS
+
+Run = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
+
+
+class FormatModule(Protocol):
+    """A module that writes one format, and reads it by its own runtime."""
+
+    RUNTIME: str  # the distribution that runs it
+
+    def write(self, classifier: Classifier, directory: Path, metadata: Mapping[str, Any], calibration: Sequence[Path]) -> None:
+        """Writes the files of the format into an empty folder.
+
+        Args:
+            classifier: what to export.
+            directory: an empty folder.
+            metadata: goes into the file, where the format has a place for it.
+            calibration: training pictures, for formats that are calibrated.
+
+        Raises:
+            MissingExtraError: if an optional part is not installed.
+            BundleError: if the classifier's network cannot be written in this format.
+        """
+        ...
+
+    def load(self, directory: Path, contract: str) -> Run:
+        """What `write` wrote, as a function: uint8 pictures (batch, height, width, 3) -> outputs by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format, as the user chooses it."""
+
+    summary: str
+    module: str
+    contracts: tuple[str, ...] = CONTRACTS
+    is_quantized: bool = False  # in 8 bits: other bounds, more pictures, and its novelty is measured again
+    most_at_once: int | None = None  # pictures in a batch; None: any number
+
+    def load_module(self) -> FormatModule:
+        """The module, imported now."""
+        module: Any = importlib.import_module(f"fieldguide.exporting.{self.module}")
+        return module  # type: ignore[no-any-return]
+
+
+FORMATS = {
+    "onnx": Format("ONNX Runtime: servers, desktops, phones, browsers", "onnx_file"),
+}
+
+
+def format_named(name: str) -> Format:
+    """The format of that name.
+
+    Raises:
+        RecipeError: if there is none.
+    """
+    if name not in FORMATS:
+        raise RecipeError(f"There is no format {name!r}.\nhint: choose one of {', '.join(FORMATS)}.")
+    return FORMATS[name]
+
+
+def runtime_version(module: FormatModule) -> str:
+    """The runtime's name and version, as `onnxruntime 1.32.0`."""
+    return f"{module.RUNTIME} {version(module.RUNTIME)}"

@@ -1,0 +1,170 @@
+"""What an exported file computes besides the network, written once for every builder: the answers, and the resize.
+
+Two contracts. *Tensor*: RGB uint8 (batch, *image_size, 3), resized already. *Picture*: one RGB uint8 picture of any height
+and width, (1, height, width, 3), which the graph resizes as Pillow does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldguide.classifier import Classifier
+from fieldguide.models.operations import Operations
+
+TENSOR, PICTURE = "tensor", "picture"
+CONTRACTS = (TENSOR, PICTURE)
+INPUTS = {TENSOR: "pixels", PICTURE: "picture"}  # name of the input
+PROBABILITIES, NOVELTY, NONE_OF_THESE = "probabilities", "novelty", "none_of_these"
+_NEVER = 3e38  # no novelty is above it
+
+
+class GraphOperations(Operations, Protocol):
+    """What the functions below use besides the layers of `Operations`. A `y` may be a number or an array of float32.
+
+    Shapes broadcast as NumPy's do, and sums and minima keep their axis with size 1.
+    """
+
+    def to_float(self, x: Any) -> Any:
+        """uint8 -> float32."""
+        ...
+
+    def to_pixels(self, x: Any) -> Any:
+        """float32 whole numbers from 0 to 255 -> uint8."""
+        ...
+
+    def positions(self, x: Any, axis: int) -> Any:
+        """0, 1, 2, ... along an axis of x, as float32 (size of the axis, 1)."""
+        ...
+
+    def subtract(self, x: Any, y: Any) -> Any:
+        """`x - y`."""
+        ...
+
+    def multiply(self, x: Any, y: Any) -> Any:
+        """`x * y`."""
+        ...
+
+    def divide(self, x: Any, y: Any) -> Any:
+        """`x / y`."""
+        ...
+
+    def maximum(self, x: Any, y: Any) -> Any:
+        """The larger of two."""
+        ...
+
+    def is_greater(self, x: Any, y: Any) -> Any:
+        """`x > y`, boolean."""
+        ...
+
+    def matmul(self, x: Any, y: Any) -> Any:
+        """The product over the last axis of x and the first of y, (..., n) and (n, m) -> (..., m)."""
+        ...
+
+    def absolute(self, x: Any) -> Any:
+        """`|x|`."""
+        ...
+
+    def floor(self, x: Any) -> Any:
+        """The next whole number below."""
+        ...
+
+    def sqrt(self, x: Any) -> Any:
+        """The square root."""
+        ...
+
+    def sum(self, x: Any, axis: int) -> Any:
+        """The sum over an axis."""
+        ...
+
+    def min(self, x: Any, axis: int) -> Any:
+        """The smallest along an axis."""
+        ...
+
+    def softmax(self, x: Any) -> Any:
+        """Over the last axis."""
+        ...
+
+    def transpose(self, x: Any, order: Sequence[int]) -> Any:
+        """The axes in another order."""
+        ...
+
+    def drop_last_axis(self, x: Any) -> Any:
+        """(batch, 1) -> (batch,)."""
+        ...
+
+
+def answer_weights(classifier: Classifier) -> dict[str, NDArray[np.float32]]:
+    """What `answers` needs, by the names and in the shapes of `Operations.dense`."""
+    head, temperature, novelty = classifier.bundle.head, classifier.certainty.temperature, classifier.certainty.novelty
+    weights = {"head/kernel": head.kernel / temperature, "head/bias": head.bias / temperature}
+    if novelty is not None:
+        means = novelty.class_means.astype(np.float64)
+        weights["novelty_whitening/kernel"] = novelty.whitening
+        weights["novelty_means/kernel"] = -2 * means.T
+        weights["novelty_means/bias"] = np.square(means).sum(axis=1)
+    return {name: np.asarray(value, np.float32) for name, value in weights.items()}
+
+
+def answers(ops: GraphOperations, embedding: Any, classifier: Classifier) -> Mapping[str, Any]:
+    """The outputs by name, from an embedding (batch, embedding_size).
+
+    `probabilities` (batch, num_classes), rows sum to 1; and where the bundle knows novelty: `novelty` (batch,), distance from
+    the nearest class, 1 at the border; `none_of_these` (batch,), whether it lies beyond. The same rules as
+    `fieldguide.embedding.novelty`.
+
+    Args:
+        ops: a builder with the weights of `answer_weights`.
+        embedding: what the network gives.
+        classifier: class names, and the novelty with the share that may be turned away.
+    """
+    num_classes = len(classifier.class_names)
+    found = {PROBABILITIES: ops.softmax(ops.dense(embedding, "head", units=num_classes))}
+    novelty = classifier.certainty.novelty
+    if novelty is None:
+        return found
+    length = ops.sqrt(ops.sum(ops.multiply(embedding, embedding), 1))
+    centred = ops.subtract(ops.divide(embedding, ops.maximum(length, 1e-12)), novelty.center[None])
+    whitened = ops.dense(centred, "novelty_whitening", units=len(novelty.whitening), use_bias=False)
+    # |w - m|^2 = |w|^2 - 2 w.m + |m|^2: no array of (batch, num_classes, embedding_size) is made.
+    from_means = ops.dense(whitened, "novelty_means", units=num_classes)
+    squared = ops.add(from_means, ops.sum(ops.multiply(whitened, whitened), 1))
+    nearest = ops.sqrt(ops.maximum(ops.min(squared, 1), 0.0))
+    score = ops.drop_last_axis(ops.divide(nearest, novelty.threshold))
+    return {**found, NOVELTY: score, NONE_OF_THESE: ops.is_greater(score, 1.0 if novelty.reject else _NEVER)}
+
+
+def resize(ops: GraphOperations, picture: Any, image_size: tuple[int, int]) -> Any:
+    """Pillow's antialiased bilinear resize: uint8 (1, height, width, 3) -> uint8 (1, *image_size, 3).
+
+    Each pass is a product with a matrix of weights; Pillow rounds between the two, and so do we. From version 13 on it takes
+    the vertical pass first where `height - new_height > max(0, 2 * (width - new_width))`; here it is always the second, so
+    that in such tall pictures about one value in five is off by one grey level.
+
+    Source: https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c, `precompute_coeffs`
+    """
+    height, width = image_size
+    x = ops.transpose(ops.to_float(picture), (0, 1, 3, 2))  # (1, height, 3, width)
+    x = _rounded(ops, ops.matmul(x, _bilinear_weights(ops, picture, axis=2, size=width)))
+    x = ops.transpose(x, (0, 2, 3, 1))  # (1, 3, new width, height)
+    x = _rounded(ops, ops.matmul(x, _bilinear_weights(ops, picture, axis=1, size=height)))
+    return ops.to_pixels(ops.transpose(x, (0, 3, 2, 1)))
+
+
+def _bilinear_weights(ops: GraphOperations, picture: Any, *, axis: int, size: int) -> Any:
+    """(pixels along that axis, size): a triangle around the place of each new pixel; columns sum to 1."""
+    old = ops.positions(picture, axis)  # (pixels, 1)
+    count = ops.sum(ops.add(ops.multiply(old, 0.0), 1.0), 0)  # (1, 1)
+    scale = ops.divide(count, float(size))
+    centers = ops.multiply(scale, (np.arange(size, dtype=np.float32) + 0.5)[None])  # (1, size)
+    distance = ops.absolute(ops.subtract(ops.add(old, 0.5), centers))
+    # Wide enough to cover what lies between two new pixels where the picture shrinks; one pixel where it grows.
+    triangle = ops.maximum(ops.subtract(1.0, ops.divide(distance, ops.maximum(scale, 1.0))), 0.0)
+    return ops.divide(triangle, ops.sum(triangle, 0))
+
+
+def _rounded(ops: GraphOperations, x: Any) -> Any:
+    return ops.floor(ops.add(x, 0.5))
