@@ -27,8 +27,8 @@ check: setup
 	$(BIN)/typos
 	$(BIN)/python notebooks/build.py --check
 
-test: setup
-	$(BIN)/python -m pytest
+test: setup  # two at a time: much of a test is waiting for one core
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
