@@ -21,7 +21,7 @@ from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.evidence import EvidenceEngine
 from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.errors import DatasetError, DecodeError
-from fieldguide.records import Prediction
+from fieldguide.records import Prediction, Skipped
 
 Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 NONE_OF_THESE = "none of these"
@@ -259,7 +259,8 @@ def load(
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
     """Expands files, folders (with their subfolders) and glob patterns into paths of pictures, in order.
 
-    A path that does not exist is yielded as it is, so that its prediction can say so.
+    A path that does not exist, and a folder that cannot be read, are yielded as they are, so that their predictions can say
+    so. Files in folders that are not named as pictures are passed over.
     """
     import glob
 
@@ -269,7 +270,9 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
         text = os.fspath(given)
         path = Path(text)
         if path.is_dir():
-            yield from (str(path / name) for name in walk_pictures(path, [], path))
+            left_out: list[Skipped] = []
+            yield from (str(path / name) for name in walk_pictures(path, left_out, path, only_unicode=False))
+            yield from (str(path / skipped.path) for skipped in left_out if skipped.reason == "unreadable")
         elif not path.exists() and glob.has_magic(text):
             matches = sorted(glob.glob(text, recursive=True))
             yield from find_pictures(matches) if matches else [text]

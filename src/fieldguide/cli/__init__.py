@@ -5,6 +5,7 @@ A family of verbs is a module; `VERBS` lists them in the order of `--help`.
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Iterable
@@ -60,6 +61,8 @@ def main(arguments: Iterable[str] | None = None) -> None:
         raise KeyboardInterrupt  # from here on SIGTERM is handled as Ctrl-C is, but for the exit status
 
     signal.signal(signal.SIGTERM, on_sigterm)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that cannot be printed is no reason to stop
     try:
         app(given)
     except SystemExit as end:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fieldguide.cli.options import Json, Precision, Reject, RunPath
-from fieldguide.cli.printing import prediction_line, print_json, say, score_line
+from fieldguide.cli.printing import prediction_line, print_json, printable, say, score_line
 
 _MOST_FLIPS = 10  # listed as text
 
@@ -31,11 +31,11 @@ def evaluate(
         print_json({"part": evaluation.part, **summary, **details})
         return
     print(f"{evaluation.part}: {score_line(summary)}")
-    width = max(len(name) for name in evaluation.class_names)
+    width = max(len(printable(name)) for name in evaluation.class_names)
     print(f"{'':{width}}  precision  recall      F1  pictures")
     for row in details["per_class"]:
         cells = "".join(f"{'-' if row[k] is None else format(row[k], '.3f'):>9}" for k in ("precision", "recall", "f1"))
-        print(f"{row['class_name']:{width}} {cells}  {row['support']:8,}")
+        print(f"{printable(row['class_name']):{width}} {cells}  {row['support']:8,}")
 
 
 def predict(
@@ -157,14 +157,14 @@ def compare(
     print(f"A: {found.a_accuracy:.2%}  {run_a}")
     print(f"B: {found.b_accuracy:.2%}  {run_b}")
     print(wording.comparison(found).replace("\xa0", " "))
-    width = max(len(row["class_name"]) for row in found.per_class)
+    width = max(len(printable(row["class_name"])) for row in found.per_class)
     print(f"{'':{width}}  pictures   B - A  gained  lost")
     for row in found.per_class:
         counts = f"{wording.points(row['difference']):>6}  {row['num_gained']:6,}  {row['num_lost']:4,}"
-        print(f"{row['class_name']:{width}}  {row['num_images']:8,}  {counts}")
+        print(f"{printable(row['class_name']):{width}}  {row['num_images']:8,}  {counts}")
     for flip in found.flips[:_MOST_FLIPS]:
         answers = f"A: {flip.a} {flip.a_probability:.0%}, B: {flip.b} {flip.b_probability:.0%}"
-        print(f"{flip.kind:7} {flip.path}: {flip.label}; {answers}")
+        print(printable(f"{flip.kind:7} {flip.path}: {flip.label}; {answers}"))
     if len(found.flips) > _MOST_FLIPS:
         print(f"... and {len(found.flips) - _MOST_FLIPS:,} more (--json lists them all)")
     print(f"page:   {html}" if html else "next:   --html FILE shows the pictures that flipped")

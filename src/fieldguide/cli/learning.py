@@ -25,7 +25,7 @@ from fieldguide.cli.options import (
     TensorBoard,
     Time,
 )
-from fieldguide.cli.printing import certainty_lines, print_json, say, score_line, what_if_lines
+from fieldguide.cli.printing import certainty_lines, print_json, printable, say, score_line, what_if_lines
 from fieldguide.errors import RecipeError
 from fieldguide.recipes.registry import DEFAULT_RECIPE
 
@@ -147,11 +147,11 @@ def audit(
         return
     assert directory is not None  # noqa: S101 - only JSON goes without; tells the type checker
     for name, count in result.images_per_class.items():
-        print(f"{count:8,}  {name}")
+        print(f"{count:8,}  {printable(name)}")
     for finding in summarised(result.findings):
-        print(f"{finding.severity}: {finding.message}")
+        print(printable(f"{finding.severity}: {finding.message}"))
         for path in finding.paths[:5]:
-            print(f"    {path}")
+            print(f"    {printable(path)}")
         if len(finding.paths) > 5:
             print(f"    ... and {len(finding.paths) - 5:,} more (--json lists them all)")
     for line in what_if_lines(result.what_if):

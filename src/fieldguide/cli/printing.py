@@ -11,25 +11,38 @@ if TYPE_CHECKING:
     from fieldguide.records import Prediction
 
 
+def printable(text: str) -> str:
+    r"""The text with what could move a terminal's cursor, or break a line in two, written as `\x1b` or `\n`.
+
+    Names of files and classes come from strangers; those that are not valid Unicode cannot be printed at all.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def say(line: str) -> None:
-    """A line of progress, to standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """A line of progress, or several, to standard error."""
+    print("\n".join(map(printable, line.split("\n"))), file=sys.stderr, flush=True)
 
 
 def print_json(values: Any) -> None:
     """An answer as one line of JSON."""
-    print(json.dumps(values, ensure_ascii=False))
+    text = json.dumps(values, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a name that is not valid Unicode, or a terminal that knows few letters
+        text = json.dumps(values)
+    print(text)
 
 
 def prediction_line(prediction: Prediction, shown: Sequence[tuple[str, float]]) -> str:
     """The answer for one picture: the class or classes to show with their probabilities, or that it is none of them."""
     if prediction.error is not None:
-        return f"{prediction.path}: error: {prediction.error}"
+        return printable(f"{prediction.path}: error: {prediction.error}")
     ranked = ", ".join(f"{name} {probability:.1%}" for name, probability in shown)
     if prediction.none_of_these:
         ranked = f"none of these (nearest: {prediction.nearest_class})" + (f": {ranked}" if len(shown) > 1 else "")
     members = "" if prediction.prediction_set is None else f"; may be: {', '.join(prediction.prediction_set)}"
-    return f"{prediction.path}: {ranked}{members}"
+    return printable(f"{prediction.path}: {ranked}{members}")
 
 
 def certainty_lines(certainty: Mapping[str, Any], test: Mapping[str, Any] | None) -> Iterator[str]:

@@ -77,6 +77,9 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     """
     try:
         status = os.stat(path)  # before opening: to open a pipe would wait for ever
+        if stat.S_ISDIR(status.st_mode):
+            os.scandir(path).close()  # where it cannot be read, that is what is wrong
+            raise DecodeError("unreadable", "it is a folder, not a picture")
         if not stat.S_ISREG(status.st_mode):
             raise DecodeError("unreadable", "it is not a regular file")
         if status.st_size == 0:

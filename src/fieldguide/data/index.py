@@ -51,6 +51,8 @@ def index_folder(
     path = Path(source).expanduser()
     if not path.exists():
         raise DatasetError(f"There is no folder or file {str(path)!r}.\nhint: {_neighbour_hint(path)}")
+    if not _is_unicode(str(path.resolve())):
+        raise DatasetError(f"The name of {str(path)!r} is not valid Unicode, which reports need.\nhint: rename it.")
     skipped: list[Skipped] = []
     if path.is_file():
         if path.suffix.lower() != ".csv":
@@ -126,9 +128,10 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LITTER
 
 
-def walk_pictures(folder: Path, skipped: list[Skipped], root: Path) -> Iterator[str]:
+def walk_pictures(folder: Path, skipped: list[Skipped], root: Path, *, only_unicode: bool = True) -> Iterator[str]:
     """The pictures below a folder, as posix paths relative to `root`, in order; other files go to `skipped`.
 
+    Names that are not valid Unicode, which no JSON and no page can hold, go there as well, unless `only_unicode` is False.
     Symbolic links are followed; a folder that was reached before, or that holds `folder`, is not entered again.
     """
     seen = {(status.st_dev, status.st_ino) for status in map(os.stat, folder.resolve().parents)}
@@ -150,9 +153,8 @@ def walk_pictures(folder: Path, skipped: list[Skipped], root: Path) -> Iterator[
             if is_hidden(entry.name):
                 continue
             path = Path(entry.path)
-            if not _is_unicode(entry.name):
-                name = _relative(path, root).encode("utf-8", "backslashreplace").decode()
-                skipped.append(Skipped(name, "unreadable", "the name is not valid Unicode; rename the file"))
+            if only_unicode and not _is_unicode(entry.name):
+                skipped.append(_badly_named(path, root))
                 continue
             if _is_folder(entry):
                 subfolders.append(path)
@@ -170,6 +172,11 @@ def _is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _badly_named(path: Path, root: Path) -> Skipped:
+    name = _relative(path, root).encode("utf-8", "backslashreplace").decode()
+    return Skipped(name, "unreadable", "the name is not valid Unicode; rename it")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -216,7 +223,9 @@ def _read_folders(root: Path, skipped: list[Skipped], merge_subfolders: bool) ->
         for folder in parts.get(part, ()):
             files += _read_classes(folder, part, root, skipped, merge_subfolders)
     for folder in folders:
-        if folder.name.lower() not in PART_OF:
+        if not _is_unicode(folder.name):
+            skipped.append(_badly_named(folder, root))
+        elif folder.name.lower() not in PART_OF:
             message = "a folder beside the training folder; its pictures belong to no part"
             skipped.append(Skipped(_relative(folder, root), "not_a_picture", message))
     return files, " + ".join(f"{parts[p][0].name}/" for p in ("train", "val", "test") if p in parts)
@@ -225,11 +234,13 @@ def _read_folders(root: Path, skipped: list[Skipped], merge_subfolders: bool) ->
 def _read_classes(
     folder: Path, part: str | None, root: Path, skipped: list[Skipped], merge_subfolders: bool
 ) -> list[ListedFile]:
-    class_folders = _subfolders(folder)
+    class_folders = [path for path in _subfolders(folder) if _is_unicode(path.name)]
     loose: list[Skipped] = []
     num_loose = 0
     for entry in sorted(folder.iterdir(), key=lambda p: p.name):
-        if entry.is_file() and not is_hidden(entry.name):
+        if not _is_unicode(entry.name):
+            loose.append(_badly_named(entry, root))
+        elif entry.is_file() and not is_hidden(entry.name):
             is_picture = entry.suffix.lower() in EXTENSIONS
             num_loose += is_picture
             message = "a picture outside every class folder" if is_picture else "not a picture"
