@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -44,11 +44,11 @@ def uploads() -> tuple[Case, ...]:
     return tuple(c for c in cases() if c.content is not None and c.reasons != NOT_READ and not c.is_passed_over)
 
 
-def write_corpus(folder: Path) -> list[Case]:
-    """Writes every case into a folder; those that the system does not permit are neither there nor in the answer."""
+def write_corpus(folder: Path, chosen: Sequence[Case] | None = None) -> list[Case]:
+    """Writes cases, or all, into a folder; those that the system does not permit are neither there nor in the answer."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for case in cases():
+    for case in cases() if chosen is None else chosen:
         with contextlib.suppress(OSError):
             if case.content is not None:
                 (folder / case.name).write_bytes(case.content)

@@ -171,7 +171,10 @@ def _useful_workers(index: ImageIndex) -> int:
 def thumbnails(
     root: Path, scanned: Scan, positions: Sequence[int], preprocessing: Preprocessing, cache: Cache
 ) -> dict[str, bytes]:
-    """Small JPEGs of some pictures by path, from the cache; decoded again only if the cache has lost them."""
+    """Small JPEGs of some pictures by path, from the cache; decoded again only if the cache has lost them.
+
+    There is none of a picture that has changed or vanished since.
+    """
     kind = f"thumbnail-{_decoding_kind(preprocessing)}"
     wanted = {scanned.images[i].path: scanned.digests[i] for i in positions}
     cached = cache.get(kind, list(wanted.values()))
@@ -180,13 +183,12 @@ def thumbnails(
         if digest in cached:
             kept = cached[digest]
             result[path] = thumbnail(_from_ppm(kept)) if kept.startswith(b"P6") else kept
-        else:
-            decoded = decode(
-                read_file(root / path),
-                cover=preprocessing.image_size,
-                sixteen_bit_max=preprocessing.sixteen_bit_max,
-            )
-            result[path] = thumbnail(decoded.pixels)
+            continue
+        with contextlib.suppress(DecodeError):
+            content = read_file(root / path)
+            if hashlib.sha256(content).digest() == digest:
+                white = preprocessing.sixteen_bit_max
+                result[path] = thumbnail(decode(content, cover=preprocessing.image_size, sixteen_bit_max=white).pixels)
     return result
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from fieldguide.bundle import MAX_DIFFERENCE, Bundle, read_tensors, write_tensors
 from fieldguide.classifier import Classifier
-from fieldguide.errors import DatasetError, EngineError
+from fieldguide.data.decoding import read_file
+from fieldguide.errors import DatasetError, DecodeError, EngineError
 from fieldguide.records import Evaluation, Skipped
-from fieldguide.storage import read_json, write_json
+from fieldguide.storage import read_json, sha256, write_json
 
 NUM_CHECKED = 64
 _MAX_NOVELTY_DIFFERENCE = 1e-2  # the border lies at 1
@@ -81,17 +83,34 @@ def evaluate_pictures(
     return evaluation, skipped
 
 
-def check_from_file(classifier: Classifier, root: Path, evaluation: Evaluation) -> float:
-    """Sends up to 64 pictures from file through the whole bundle; returns the largest difference of a probability.
+@dataclass(frozen=True)
+class FromFile:
+    """What came of asking a bundle again, from file."""
+
+    largest_difference: float  # of a probability
+    changed: tuple[str, ...]  # pictures that are no longer what was scored, and were not compared
+
+
+def check_from_file(classifier: Classifier, root: Path, evaluation: Evaluation) -> FromFile:
+    """Sends up to 64 pictures from file through the whole bundle and compares its answers.
 
     Raises:
-        EngineError: if it is above 1e-3: then what was scored is not what ships.
+        EngineError: if a probability differs by more than 1e-3: then what was scored is not what ships.
     """
     count = len(evaluation.paths)
-    chosen = np.unique(np.linspace(0, count - 1, min(NUM_CHECKED, count)).round().astype(int))
-    predictions = classifier.predict_many([root / evaluation.paths[i] for i in chosen])
+    chosen = np.unique(np.linspace(0, count - 1, min(NUM_CHECKED, count)).round().astype(int)).tolist()
+    same: list[int] = []
+
+    def contents() -> Iterator[bytes]:
+        for i in chosen:
+            content = unchanged(root / evaluation.paths[i], evaluation.digests[i])
+            if content is not None:
+                same.append(i)
+                yield content
+
     largest = 0.0
-    for i, prediction in zip(chosen, predictions, strict=True):
+    for position, prediction in enumerate(classifier.predict_many(contents())):
+        i = same[position]
         answer = [prediction.probabilities.get(name, np.nan) for name in classifier.class_names]
         difference = float(np.abs(np.array(answer) - evaluation.probabilities[i]).max())
         stranger = 0.0
@@ -102,10 +121,19 @@ def check_from_file(classifier: Classifier, root: Path, evaluation: Evaluation) 
                 f"{evaluation.paths[i]!r} gets another answer from file than in the evaluation "
                 f"(probability off by {difference:.4f}, at most {MAX_DIFFERENCE} is allowed; novelty by {stranger:.4f}"
                 + (f"; {prediction.error}" if prediction.error else "")
-                + ").\nhint: was the file changed during the run? Train again; if it happens again, delete the cache."
+                + ").\nhint: train again; if it happens again, delete the cache."
             )
         largest = max(largest, difference)
-    return largest
+    return FromFile(largest, tuple(evaluation.paths[i] for i in chosen if i not in same))
+
+
+def unchanged(path: Path, digest: str) -> bytes | None:
+    """A picture's content, if its SHA-256 in hexadecimal begins with `digest`; None if it has changed or vanished."""
+    try:
+        content = read_file(path)
+    except DecodeError:
+        return None
+    return content if sha256(content).startswith(digest) else None
 
 
 def write_evaluation(directory: Path, evaluation: Evaluation, summary: Mapping[str, Any]) -> None:

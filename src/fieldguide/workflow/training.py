@@ -25,8 +25,8 @@ from fieldguide.data.split import refuse_unsplittable, split_images
 from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.embedding.novelty import DEFAULT_REJECT, check_reject
-from fieldguide.errors import RecipeError
-from fieldguide.evaluation.evaluate import check_from_file, write_evaluation
+from fieldguide.errors import DatasetError, RecipeError
+from fieldguide.evaluation.evaluate import check_from_file, unchanged, write_evaluation
 from fieldguide.evaluation.metrics import summarize
 from fieldguide.explanation.resemblance import Memory, write_memory
 from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
@@ -189,9 +189,10 @@ def train(
             shutil.rmtree(directory / ".network", ignore_errors=True)
         with stages.time("evaluate"):
             evaluations = evaluate_parts(bundle, scanned, looked.copies, used, held_out, embeddings, cache)
+            changed: tuple[str, ...] = ()
             checked = evaluations["test"] or evaluations["val"] or evaluations["train"]
             if checked is not None and checked.method != "out-of-fold":
-                check_from_file(Classifier(bundle, precision=engine.precision), root, checked)
+                changed = check_from_file(Classifier(bundle, precision=engine.precision), root, checked).changed
             scores = {part: summarize(e) if e is not None else None for part, e in evaluations.items()}
             for part, evaluation in evaluations.items():
                 if evaluation is not None:
@@ -222,7 +223,7 @@ def train(
                 data_fingerprint=digest,
                 history=fitted.history,
                 learning_curve=fitted.learning_curve,
-                notes=(*fitted.notes, *_notes(index, evaluations)),
+                notes=(*fitted.notes, *_notes(index, evaluations, changed)),
                 arguments={"source": os.path.abspath(source), **options},
                 certainty=held_out.facts,
                 interrupted=fitted.interrupted,
@@ -268,10 +269,17 @@ def _probe_pixels(scanned: Scan, split: Split, root: Path, preprocessing: Prepro
     """Four training pictures, of different classes as far as there are, decoded once more."""
     labels = split.labels[split.train]
     firsts = [int(split.train[np.flatnonzero(labels == label)[0]]) for label in np.unique(labels)]
-    chosen = (firsts + [int(i) for i in split.train if i not in firsts[:NUM_PROBE_PICTURES]])[:NUM_PROBE_PICTURES]
     size, white = preprocessing.image_size, preprocessing.sixteen_bit_max
-    contents = (decoding.read_file(root / scanned.images[i].path) for i in chosen)
-    return np.stack([decoding.load(content, size, sixteen_bit_max=white) for content in contents])
+    chosen: list[NDArray[np.uint8]] = []
+    for i in (*firsts, *(int(i) for i in split.train if i not in firsts[:NUM_PROBE_PICTURES])):
+        content = unchanged(root / scanned.images[i].path, scanned.digests[i].hex())
+        if content is not None:
+            chosen.append(decoding.load(content, size, sixteen_bit_max=white))
+        if len(chosen) == NUM_PROBE_PICTURES:
+            break
+    if not chosen:
+        raise DatasetError(f"Every training picture in {root} has changed or vanished during the run.\nhint: train again.")
+    return np.stack(chosen)
 
 
 def _memory(embeddings: NDArray[Any], used: Split) -> Memory:
@@ -287,12 +295,19 @@ def _write_history(directory: Path, run: Run) -> None:
         write_text(directory / "history.csv", csv_text(run.history, list(run.history[0])))
 
 
-def _notes(index: ImageIndex, evaluations: Mapping[str, Evaluation | None]) -> list[str]:
+def _notes(index: ImageIndex, evaluations: Mapping[str, Evaluation | None], changed: Sequence[str]) -> list[str]:
+    notes = []
+    if changed:
+        notes.append(
+            f"{len(changed)} of the pictures that were to be asked again from file have changed or vanished during the run "
+            f"({changed[0]}{', ...' if len(changed) > 1 else ''}); the scores are of what they were when it began."
+        )
     if evaluations["test"] is not None:
-        return []
+        return notes
     return [
+        *notes,
         f"There is no test part in {index.layout}: the validation score chose the model as well, so that it is "
-        "somewhat optimistic. Keep pictures aside for a test."
+        "somewhat optimistic. Keep pictures aside for a test.",
     ]
 
 
