@@ -19,8 +19,11 @@ START, END = "<!-- measured: benchmarks/readme_table.py -->\n", "<!-- /measured 
 
 # What main_job.py calls a measurement -> what the README says, and the command that was timed.
 TITLES = {
-    "transfer, empty cache": ("`transfer`, from process start to finished report", "fieldguide train {dataset}"),
-    "transfer, cached embeddings": ("the same again, embeddings cached", "fieldguide train {dataset}"),
+    "transfer, empty cache": (
+        "`transfer`, from process start to finished report",
+        "fieldguide train {dataset} --recipe transfer",
+    ),
+    "transfer, cached embeddings": ("the same again, embeddings cached", "fieldguide train {dataset} --recipe transfer"),
     "classic": ("`classic`, from scratch", "fieldguide train {dataset} --recipe classic"),
     "predict one picture, cold process": (
         "predict one picture, from process start",

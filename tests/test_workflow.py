@@ -199,7 +199,7 @@ def test_a_flat_folder_and_a_csv_file_train_as_well(make_folder, tmp_path):
 
 
 def test_an_unknown_recipe_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(RecipeError, match="choose one of transfer, "):
+    with pytest.raises(RecipeError, match="choose one of auto, transfer, finetune, classic"):
         fieldguide.train(tmp_path, recipe="magic")
 
 

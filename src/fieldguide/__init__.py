@@ -42,6 +42,7 @@ _PUBLIC = {
     "load_pictures": "fieldguide.data.pictures",
     "import_tensorflow": "fieldguide.training",
     "Classifier": "fieldguide.classifier",
+    "Auto": "fieldguide.recipes.auto",
     "Transfer": "fieldguide.recipes.transfer",
     "Finetune": "fieldguide.recipes.finetune",
     "Classic": "fieldguide.recipes.classic",

@@ -287,6 +287,7 @@ class Run(Record):
     certainty: Mapping[str, Any] = field(default_factory=dict)  # what `workflow.certainty.facts` says
     interrupted: str | None = None  # training was ended early by SIGINT or SIGTERM: the best until then; it can go on
     work: Mapping[str, int] = field(default_factory=dict)  # steps, repeated_steps, starts of a network's training
+    chosen: str = ""  # the recipe that made what ships: that of the run, or the one that `auto` chose
 
 
 @dataclass(frozen=True)

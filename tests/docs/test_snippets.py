@@ -31,6 +31,7 @@ SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and
     "classic.sh",
     "classic_settings.py",
     "csv_file.sh",
+    "finetune.sh",
     "groups.sh",
     "leave_out.sh",
     "lr_find.sh",

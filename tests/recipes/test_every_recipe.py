@@ -17,6 +17,7 @@ from fieldguide.records import Run
 
 # One that trains a network takes two steps, so that it can be cut off between them.
 SMALL: dict[str, Callable[[], Recipe]] = {
+    "auto": lambda: fieldguide.Auto(image_size=(32, 32)),  # chooses transfer here; see test_auto.py
     "transfer": lambda: fieldguide.Transfer(image_size=(32, 32)),
     "finetune": lambda: fieldguide.Finetune(image_size=(32, 32), epochs=1, min_steps=0, batch_size=26, warmup_epochs=0.0),
     "classic": lambda: fieldguide.Classic(

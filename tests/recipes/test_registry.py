@@ -25,7 +25,7 @@ def test_a_recipe_with_settings_is_taken_as_it_is() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="choose one of transfer, "):
+    with pytest.raises(RecipeError, match="choose one of auto, transfer, finetune, classic"):
         recipe_of("magic")
 
 

@@ -73,7 +73,7 @@ def train(
     )
     if as_json:
         values = run.to_json()
-        names = ("recipe", "class_names", "seconds", "data_fingerprint", "notes", "interrupted", "certainty")
+        names = ("recipe", "chosen", "class_names", "seconds", "data_fingerprint", "notes", "interrupted", "certainty")
         print_json({"run": run.directory, **{name: values[name] for name in names}, **values["scores"]})
     else:
         for part in ("train", "val", "test"):

@@ -37,6 +37,7 @@ class Finetune(Record):
     image_size: tuple[int, int] = (160, 160)  # (height, width)
     epochs: int = 12
     min_steps: int = 500  # small sets are seen more often, until this many batches have been learned from
+    max_steps: int = 1500  # large sets are seen less often, but once
     batch_size: int = 32
     learning_rate: float = 5e-4  # peak, after the warm-up
     weight_decay: float = 0.05
@@ -59,6 +60,7 @@ class Finetune(Record):
             value = getattr(self, name)
             _check(name, value, isinstance(value, int) and value >= 1, "a whole number >= 1")
         _check("min_steps", self.min_steps, self.min_steps >= 0, "a whole number >= 0")
+        _check("max_steps", self.max_steps, self.max_steps >= max(1, self.min_steps), "a whole number >= 1 and >= min_steps")
         _check("precision", self.precision, self.precision in PRECISIONS, " or ".join(PRECISIONS))
         _check("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "in (0, 1]")
         _check("min_crop", self.min_crop, 0 < self.min_crop <= 1, "in (0, 1]")
@@ -73,9 +75,14 @@ class Finetune(Record):
         return None
 
     def num_epochs(self, num_images: int) -> int:
-        """How often a training part of that size is seen: `epochs`, or more, until `min_steps` batches are reached."""
+        """How often a training part of that size is seen: `epochs`, but from `min_steps` to `max_steps` batches in all."""
         steps = math.ceil(num_images / self.batch_size)
-        return max(self.epochs, math.ceil(self.min_steps / steps))
+        most = max(1, self.max_steps // steps)
+        return max(min(self.epochs, most), math.ceil(self.min_steps / steps))
+
+    def num_steps(self, num_images: int) -> int:
+        """Batches in all."""
+        return self.num_epochs(num_images) * math.ceil(num_images / self.batch_size)
 
     def fit(self, data: TrainingData) -> Fitted:
         """Fits the head of `transfer`, then trains all from there; the better of the two on validation is what comes back.
@@ -97,7 +104,7 @@ class Finetune(Record):
             note = (
                 f"Validation accuracy {after / num_val:.1%} after fine-tuning, {before / num_val:.1%} with the frozen network."
             )
-            return dataclasses.replace(tuned, notes=(*head.notes[:1], note, *tuned.notes))
+            return dataclasses.replace(tuned, notes=(*head.notes[:1], note, *tuned.notes), num_correct=after)
         note = (
             f"Fine-tuning reached a validation accuracy of {after / num_val:.1%}, the frozen network {before / num_val:.1%}: "
             "the frozen network is kept, with its head, as transfer makes it."
@@ -108,6 +115,7 @@ class Finetune(Record):
             head_kernel=head.head_kernel,
             head_bias=head.head_bias,
             notes=(*head.notes, note, *tuned.notes),
+            num_correct=before,
         )
 
     def _train(self, data: TrainingData, head: Fitted) -> tuple[Fitted, int]:

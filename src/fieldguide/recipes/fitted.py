@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.models.operations import Network
+
+if TYPE_CHECKING:
+    from fieldguide.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +22,14 @@ class OutOfFold:
     positions: NDArray[np.int64]  # of the pictures, in the order they were given to `fit`
     probabilities: NDArray[np.float32]  # (len(positions), num_classes)
     folds: NDArray[np.int64]  # (len(positions),); the fold that held each picture out
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """A recipe that learns from pixels, to be tried next: what it makes ships if it does better on validation."""
+
+    recipe: Recipe
+    budget_seconds: float | None  # None: it takes as long as it says itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +44,9 @@ class Fitted:
         history: one row per epoch, or per strength of the regularisation path.
         notes: what a reader of the run should know.
         interrupted: the signal by which the user ended training early, SIGINT or SIGTERM.
+        num_correct: validation pictures it names rightly, where it was chosen by them.
+        made_by: the name of the recipe whose work it is, where another one was asked for.
+        follow_up: what should be tried next.
         work: of a network that was trained: steps, repeated_steps (lost with a process that was killed), starts.
     """
 
@@ -46,3 +60,6 @@ class Fitted:
     work: Mapping[str, int] = field(default_factory=dict)
     learning_curve: tuple[Mapping[str, Any], ...] = ()  # rows of num_images, accuracy, low, high
     out_of_fold: OutOfFold | None = None
+    num_correct: int | None = None
+    made_by: str | None = None
+    follow_up: FollowUp | None = None

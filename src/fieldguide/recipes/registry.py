@@ -20,11 +20,12 @@ class Entry(NamedTuple):
 
 
 RECIPES = {
+    "auto": Entry("fieldguide.recipes.auto", "Auto", "transfer, then finetune where it will pay"),
     "transfer": Entry("fieldguide.recipes.transfer", "Transfer", "a pretrained network, seconds"),
     "finetune": Entry("fieldguide.recipes.finetune", "Finetune", "the pretrained network trained on, minutes"),
     "classic": Entry("fieldguide.recipes.classic", "Classic", "a CNN from scratch, in Keras, minutes"),
 }
-DEFAULT_RECIPE = "transfer"
+DEFAULT_RECIPE = "auto"
 
 
 def recipe_class(name: str) -> type[Recipe]:

@@ -1,4 +1,4 @@
-"""`transfer`, the default: a frozen ImageNet network, its embeddings computed once, a linear head by cross-validation."""
+"""`transfer`: a frozen ImageNet network, its embeddings computed once, a linear head by cross-validation."""
 
 from __future__ import annotations
 

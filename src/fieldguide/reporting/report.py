@@ -277,7 +277,7 @@ def _picture(path: str, thumbnails: Mapping[str, bytes]) -> dict[str, Any]:
 def _facts(run: Run) -> list[tuple[str, Any]]:
     """What is needed to repeat the run, one row each; nested values are named `versions / keras`."""
     rows: list[tuple[str, Any]] = [
-        ("recipe", run.recipe),
+        ("recipe", run.recipe if run.chosen in ("", run.recipe) else f"{run.recipe}, which chose {run.chosen}"),
         ("seed", run.seed),
         ("layout", run.layout),
         ("data fingerprint", run.data_fingerprint),

@@ -29,7 +29,7 @@ from fieldguide.errors import DatasetError, RecipeError
 from fieldguide.evaluation.evaluate import check_from_file, unchanged, write_evaluation
 from fieldguide.evaluation.metrics import summarize
 from fieldguide.explanation.resemblance import Memory, write_memory
-from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
+from fieldguide.recipes.recipe import Recipe
 from fieldguide.recipes.registry import DEFAULT_RECIPE
 from fieldguide.recipes.settings import assignments_of, plan_of
 from fieldguide.records import Audit, Evaluation, ImageIndex, Preprocessing, Run, Split
@@ -39,6 +39,7 @@ from fieldguide.training.checkpoint import Checkpoints
 from fieldguide.training.session import Session
 from fieldguide.workflow.certainty import learn_from_held_out
 from fieldguide.workflow.claiming import check_same_pictures, claimed
+from fieldguide.workflow.following import Learned, follow, training_data, used_split
 from fieldguide.workflow.looking import look_at
 from fieldguide.workflow.provenance import Stages, environment, fingerprint, train_command
 from fieldguide.workflow.scanning import embedding_consumer, scan_with_progress
@@ -152,7 +153,7 @@ def train(
             write_json(directory / "audit.json", audit.to_json())
             write_json(directory / "split.json", split.to_json())
         with stages.time("train"):
-            used = _used(split, recipe)
+            used = used_split(split, recipe)
             identity = {**plan, "data_fingerprint": digest, "preprocessing": preprocessing.to_json()}
             checkpoints = Checkpoints(directory / "checkpoints", identity=identity, say=say)
             session = Session(
@@ -163,9 +164,21 @@ def train(
                 history=directory / "history.csv",
                 tensorboard=directory / "tensorboard" if tensorboard else None,
             )
-            fitted = recipe.fit(_training_data(scanned, used, seed, session))
+            fitted = recipe.fit(training_data(scanned, used, seed=seed, session=session))
+            learned = Learned(recipe, fitted, scanned, used, preprocessing, frozen)
+        if fitted.follow_up is not None:
+            with stages.time("fine-tune"):
+
+                def scan_pixels(wanted: Preprocessing) -> Scan:
+                    return scan_with_progress(
+                        index, wanted, cache, consumer=keep_pixels(wanted), title="scan again", progress=progress
+                    )
+
+                learned = follow(learned, split, scan_pixels=scan_pixels, seed=seed, session=session)
+        fitted, scanned, used, preprocessing = learned.fitted, learned.scanned, learned.used, learned.preprocessing
+        chosen = fitted.made_by or learned.recipe.name
         with stages.time("certainty"):
-            network_path, embeddings = frozen, scanned.values
+            network_path, embeddings = learned.frozen, scanned.values
             if network_path is None:
                 network_path = build_files(fitted.network, fitted.weights, directory / ".network")
                 engine = Engine(network_path, precision=precision)
@@ -183,7 +196,7 @@ def train(
                 probe_pixels=_probe_pixels(scanned, split, root, preprocessing),
                 engine=engine,
                 certainty=held_out.certainty,
-                recipe=recipe.name,
+                recipe=chosen,
                 extra={"data_fingerprint": digest, "seed": seed},
             )
             shutil.rmtree(directory / ".network", ignore_errors=True)
@@ -213,6 +226,7 @@ def train(
             run = Run(
                 directory=str(directory),
                 recipe=recipe.name,
+                chosen=chosen,
                 settings=recipe.to_json(),
                 class_names=index.class_names,
                 seed=seed,
@@ -241,28 +255,6 @@ def train(
 def _run_folder(out: str | os.PathLike[str] | None, source: Path) -> Path:
     stem = source.stem if source.suffix.lower() == ".csv" else source.name
     return Path(out).expanduser() if out is not None else Path("runs") / (stem or "dataset")
-
-
-def _used(split: Split, recipe: Recipe) -> Split:
-    """The split as the recipe uses it: one that needs no validation part learns from the one that we carved."""
-    if recipe.needs_val or split.val_is_given:
-        return split
-    return dataclasses.replace(split, train=np.union1d(split.train, split.val), val=np.empty(0, np.int64))
-
-
-def _training_data(scanned: Scan, used: Split, seed: int, session: Session) -> TrainingData:
-    labels = used.labels
-
-    def examples(positions: NDArray[np.int64]) -> Examples:
-        return Examples(take(scanned.values, positions), labels[positions], used.groups[positions])
-
-    return TrainingData(
-        train=examples(used.train),
-        val=examples(used.val),
-        num_classes=len(used.class_names),
-        seed=seed,
-        session=session,
-    )
 
 
 def _probe_pixels(scanned: Scan, split: Split, root: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:

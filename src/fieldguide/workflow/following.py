@@ -1,0 +1,117 @@
+"""What a recipe says should be tried next: another recipe, on the pixels of the same pictures; the better of the two stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldguide.data.scan import Scan, take
+from fieldguide.embedding.linear_head import LinearHead
+from fieldguide.errors import DatasetError
+from fieldguide.recipes.fitted import Fitted
+from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
+from fieldguide.records import Preprocessing, Split
+from fieldguide.training.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What was learned, and from what.
+
+    Attributes:
+        recipe: that made it.
+        fitted: what it made.
+        scanned: the pictures as it saw them: embeddings by `frozen`, or pixels where that is None.
+        used: the split as the recipe uses it.
+        preprocessing: of the scan.
+        frozen: the `network.xml` that ships, where the recipe trained none.
+    """
+
+    recipe: Recipe
+    fitted: Fitted
+    scanned: Scan
+    used: Split
+    preprocessing: Preprocessing
+    frozen: Path | None
+
+
+def used_split(split: Split, recipe: Recipe) -> Split:
+    """The split as the recipe uses it: one that needs no validation part learns from the one that we carved."""
+    if recipe.needs_val or split.val_is_given:
+        return split
+    return dataclasses.replace(split, train=np.union1d(split.train, split.val), val=np.empty(0, np.int64))
+
+
+def training_data(scanned: Scan, used: Split, *, seed: int, session: Session) -> TrainingData:
+    """What a recipe learns from: the training and validation parts of what was scanned."""
+
+    def examples(positions: NDArray[np.int64]) -> Examples:
+        return Examples(take(scanned.values, positions), used.labels[positions], used.groups[positions])
+
+    return TrainingData(examples(used.train), examples(used.val), num_classes=len(used.class_names), seed=seed, session=session)
+
+
+def follow(
+    first: Learned, split: Split, *, scan_pixels: Callable[[Preprocessing], Scan], seed: int, session: Session
+) -> Learned:
+    """Learns once more as `first.fitted.follow_up` says; gives `first` back where that did no better on validation.
+
+    Args:
+        first: whose recipe learned from embeddings.
+        split: as it was made, before a recipe used it.
+        scan_pixels: reads the same pictures at another size.
+        seed: as of the first recipe.
+        session: of the run.
+
+    Raises:
+        DatasetError: if the pictures have changed meanwhile.
+        RecipeError: as the recipe's `fit`.
+    """
+    follow_up = first.fitted.follow_up
+    if follow_up is None:
+        return first
+    preprocessing = dataclasses.replace(first.preprocessing, image_size=follow_up.recipe.image_size)
+    scanned = scan_pixels(preprocessing)
+    if scanned.digests != first.scanned.digests:
+        raise DatasetError("The pictures have changed while they were learned from.\nhint: train again.")
+    used = used_split(split, follow_up.recipe)
+    if follow_up.budget_seconds is not None and session.deadline is None:
+        session = dataclasses.replace(session, deadline=time.perf_counter() + follow_up.budget_seconds)
+    fitted = follow_up.recipe.fit(training_data(scanned, used, seed=seed, session=session))
+    before, after = _val_accuracy(first, used), (fitted.num_correct or 0) / len(used.val)
+    name = follow_up.recipe.name
+    outcome = (
+        f"{name if after > before else 'The frozen network'} was kept: of {len(used.val):,} validation pictures "
+        f"{name} names {after:.1%} rightly, the frozen network {before:.1%}."
+    )
+    session.say(outcome)
+    if after > before:
+        notes = (*first.fitted.notes, outcome, *fitted.notes[1:])
+        fitted = dataclasses.replace(fitted, notes=notes, learning_curve=first.fitted.learning_curve)
+        return Learned(follow_up.recipe, fitted, scanned, used, preprocessing, None)
+    kept = dataclasses.replace(
+        first.fitted,
+        notes=(*first.fitted.notes, outcome),
+        interrupted=fitted.interrupted,
+        work=fitted.work,
+    )
+    return dataclasses.replace(first, fitted=kept)
+
+
+def _val_accuracy(first: Learned, used: Split) -> float:
+    """Of the first recipe on the validation pictures of the second: out-of-fold where it has learned from them."""
+    head = LinearHead(first.fitted.head_kernel, first.fitted.head_bias)
+    predicted = head.logits(take(first.scanned.values, used.val)).argmax(axis=1)
+    is_fair = ~np.isin(used.val, first.used.train)
+    if first.fitted.out_of_fold is not None:
+        held_out = first.used.train[first.fitted.out_of_fold.positions]
+        _, in_val, in_held_out = np.intersect1d(used.val, held_out, return_indices=True)
+        predicted[in_val] = first.fitted.out_of_fold.probabilities[in_held_out].argmax(axis=1)
+        is_fair[in_val] = True
+    return float((predicted == used.labels[used.val])[is_fair].mean())
