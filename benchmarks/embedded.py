@@ -14,12 +14,11 @@ from PIL import Image
 from fieldguide.data.cache import Cache
 from fieldguide.data.decoding import shrink
 from fieldguide.data.index import index_folder
-from fieldguide.data.scan import scan
 from fieldguide.data.split import split_images
 from fieldguide.embedding.engine import Engine
 from fieldguide.recipes.transfer import Transfer
-from fieldguide.records import Preprocessing, Split
-from fieldguide.workflow.scanning import embedding_consumer
+from fieldguide.records import Split
+from fieldguide.workflow.scanning import Embedder
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +40,12 @@ def engine_of(settings: Transfer) -> Engine:
 def embed_folder(dataset: str | Path, settings: Transfer | None = None) -> Embedded:
     """Embeds a folder; what the cache holds, under the name that `train` uses, is not computed again."""
     settings = settings or Transfer()
-    preprocessing = Preprocessing(settings.image_size)
     index = index_folder(dataset)
-    consumer = embedding_consumer(engine_of(settings), settings.frozen_network(), preprocessing, len(index.images))
     with Cache() as cache:
-        scanned = scan(index, preprocessing, cache=cache, consumer=consumer)
+        embedder = Embedder.of(settings, sixteen_bit_max=None, precision="auto")
+        scanned = embedder.scan(index, cache, progress=False)
     hashes = [facts.pixel_hash for facts in scanned.facts]
     split = split_images(scanned.images, index.class_names, pixel_hashes=hashes, seed=0, root=index.root)
-    if scanned.values is None:
-        raise SystemExit("the scan kept no embeddings")
     return Embedded(split, scanned.values)
 
 

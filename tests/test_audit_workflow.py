@@ -97,6 +97,16 @@ def test_near_copies_stay_on_one_side_of_a_flat_folders_split(tmp_path):
         assert all(side[path] == side[path.replace(".png", "-mirrored.png")] for path in side if "-mirrored" not in path)
 
 
+def test_a_recipe_that_learns_from_pixels_gets_the_same_audit_and_the_same_split(folder, tmp_path):
+    classic = fieldguide.Classic(image_size=(32, 32), filters=(4, 8), units=8, epochs=1, min_steps=1, precision="f32")
+    fieldguide.train(folder, out=tmp_path / "transfer", recipe="transfer", progress=False)
+    run = fieldguide.train(folder, out=tmp_path / "classic", recipe=classic, progress=False)
+    for name in ("audit.json", "split.json"):
+        assert (tmp_path / "classic" / name).read_bytes() == (tmp_path / "transfer" / name).read_bytes()
+    kinds = {finding["kind"] for finding in json.loads((tmp_path / "classic" / "audit.json").read_text())["findings"]}
+    assert "label_error" in kinds and {"scan + embed", "scan again"} <= set(run.seconds)
+
+
 def test_a_quick_look_has_no_embeddings_and_says_nothing_of_labels(folder):
     found = fieldguide.audit(folder, quick=True, progress=False)
     kinds = {finding.kind for finding in found.findings}

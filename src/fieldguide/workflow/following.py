@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from fieldguide.data.scan import Scan, take
 from fieldguide.embedding.linear_head import LinearHead
-from fieldguide.errors import DatasetError
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
 from fieldguide.records import Preprocessing, Split
 from fieldguide.training.session import Session
+from fieldguide.workflow.scanning import refuse_changed
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +78,7 @@ def follow(
         return first
     preprocessing = dataclasses.replace(first.preprocessing, image_size=follow_up.recipe.image_size)
     scanned = scan_pixels(preprocessing)
-    if scanned.digests != first.scanned.digests:
-        raise DatasetError("The pictures have changed while they were learned from.\nhint: train again.")
+    refuse_changed(scanned, first.scanned)
     used = used_split(split, follow_up.recipe)
     if follow_up.budget_seconds is not None and session.deadline is None:
         session = dataclasses.replace(session, deadline=time.perf_counter() + follow_up.budget_seconds)

@@ -11,14 +11,13 @@ from fieldguide.auditing.review import COLUMNS, apply_review, proposed, read_rev
 from fieldguide.data.cache import Cache
 from fieldguide.data.index import describe, index_folder
 from fieldguide.data.scan import Scan, thumbnails
-from fieldguide.embedding.engine import Engine
 from fieldguide.errors import RecipeError
 from fieldguide.recipes.registry import DEFAULT_RECIPE, recipe_of
 from fieldguide.records import Audit, Preprocessing
 from fieldguide.reporting.audit_page import audit_page, shown_in_audit
 from fieldguide.storage import csv_text, write_json, write_text
 from fieldguide.workflow.looking import look_at
-from fieldguide.workflow.scanning import embedding_consumer, scan_with_progress
+from fieldguide.workflow.scanning import Embedder, scan_with_progress
 from fieldguide.workflow.what_if import what_if as measure_what_if
 
 
@@ -72,13 +71,12 @@ def audit(
     # The size of the default recipe: what is decoded here need not be decoded by the training that follows.
     preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=sixteen_bit_max)
     with Cache() as cache:
-        consumer, title = None, "scan"
-        network = None if quick else recipe.frozen_network()
-        if network is not None:
-            engine = Engine(network, precision=precision)
-            consumer, title = embedding_consumer(engine, network, preprocessing, len(index.images)), "scan + embed"
-        scanned = scan_with_progress(index, preprocessing, cache, consumer=consumer, title=title, progress=progress)
-        embeddings = scanned.values if consumer is not None else None
+        if quick:
+            scanned = scan_with_progress(index, preprocessing, cache, consumer=None, title="scan", progress=progress)
+        else:
+            embedder = Embedder.of(recipe, sixteen_bit_max=sixteen_bit_max, precision=precision)
+            scanned = embedder.scan(index, cache, progress=progress)
+        embeddings = None if quick else scanned.values
         looked = look_at(index, scanned, embeddings, seed=seed)
         found = looked.audit
         if what_if and embeddings is not None:

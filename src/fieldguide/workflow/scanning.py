@@ -1,26 +1,55 @@
-"""The one pass over the pictures, with what the recipe wants of them and a bar to watch."""
+"""The passes over the pictures, with what is wanted of them and a bar to watch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from fieldguide.data.cache import Cache
 from fieldguide.data.scan import Consumer, Scan, keep_pixels, scan
 from fieldguide.embedding.engine import Engine
+from fieldguide.errors import DatasetError
 from fieldguide.progress import progress_bar
+from fieldguide.recipes.recipe import Recipe
+from fieldguide.recipes.registry import DEFAULT_RECIPE, recipe_of
 from fieldguide.records import ImageIndex, Preprocessing
 from fieldguide.storage import sha256_file
 
 HALF_PRECISION_FROM = 200_000  # pictures: from there on embeddings are kept as float16
 
 
-def embedding_consumer(engine: Engine, network_path: Path, preprocessing: Preprocessing, num_images: int) -> Consumer:
-    """Embeds the pictures, and names the embeddings in the cache by everything they depend on."""
-    pixels_kind = keep_pixels(preprocessing).kind
-    network_hash = sha256_file(network_path)[:16] + sha256_file(network_path.with_suffix(".bin"))[:16]
-    dtype = "float16" if num_images > HALF_PRECISION_FROM else "float32"
-    kind = f"embedding-{network_hash}-{engine.precision}-{dtype}-{pixels_kind}"
-    return Consumer(kind, (engine.embedding_size,), dtype, engine.embed_stream)
+@dataclass(frozen=True, eq=False)
+class Embedder:
+    """The frozen network that sees every picture first; copies, doubtful labels and strangers are found by its embeddings."""
+
+    network: Path  # its `network.xml`
+    engine: Engine
+    preprocessing: Preprocessing
+
+    @classmethod
+    def of(cls, recipe: Recipe, *, sixteen_bit_max: int | None, precision: str) -> Embedder:
+        """The recipe's own frozen network; that of the default recipe where the recipe learns from pixels."""
+        network = recipe.frozen_network()
+        if network is None:
+            recipe = recipe_of(DEFAULT_RECIPE)
+            network = recipe.frozen_network()
+        assert network is not None  # noqa: S101 - the default recipe has one; tells the type checker
+        return cls(
+            network, Engine(network, precision=precision), Preprocessing(recipe.image_size, sixteen_bit_max=sixteen_bit_max)
+        )
+
+    def scan(self, index: ImageIndex, cache: Cache, *, progress: bool) -> Scan:
+        """Reads and embeds every picture: `values` is (num_images, embedding_size)."""
+        consumer = self._consumer(len(index.images))
+        return scan_with_progress(index, self.preprocessing, cache, consumer=consumer, title="scan + embed", progress=progress)
+
+    def _consumer(self, num_images: int) -> Consumer:
+        """Names the embeddings in the cache by everything they depend on."""
+        pixels_kind = keep_pixels(self.preprocessing).kind
+        network_hash = sha256_file(self.network)[:16] + sha256_file(self.network.with_suffix(".bin"))[:16]
+        dtype = "float16" if num_images > HALF_PRECISION_FROM else "float32"
+        kind = f"embedding-{network_hash}-{self.engine.precision}-{dtype}-{pixels_kind}"
+        return Consumer(kind, (self.engine.embedding_size,), dtype, self.engine.embed_stream)
 
 
 def scan_with_progress(
@@ -35,3 +64,13 @@ def scan_with_progress(
     """`data.scan.scan` with a bar to watch."""
     with progress_bar(len(index.images), title=title, unit="pictures", shown=progress) as bar:
         return scan(index, preprocessing, cache=cache, consumer=consumer, progress=bar.update)
+
+
+def refuse_changed(now: Scan, before: Scan) -> None:
+    """Two passes over the same folder have to find the same pictures.
+
+    Raises:
+        DatasetError: if files were changed, added to or taken from what can be read in between.
+    """
+    if now.digests != before.digests:
+        raise DatasetError("The pictures have changed while they were learned from.\nhint: train again.")

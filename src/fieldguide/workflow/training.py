@@ -42,7 +42,7 @@ from fieldguide.workflow.claiming import check_same_pictures, claimed
 from fieldguide.workflow.following import Learned, follow, training_data, used_split
 from fieldguide.workflow.looking import look_at
 from fieldguide.workflow.provenance import Stages, environment, fingerprint, train_command
-from fieldguide.workflow.scanning import embedding_consumer, scan_with_progress
+from fieldguide.workflow.scanning import Embedder, refuse_changed, scan_with_progress
 from fieldguide.workflow.scoring import evaluate_parts
 
 _MOST_SUSPECTS = 50
@@ -129,16 +129,18 @@ def train(
         plan["time_seconds"] = time_seconds
     wanted = _run_folder(out, root if index.layout != "csv" else Path(source))
     with claimed(wanted, plan, say) as directory, Cache() as cache:
-        consumer, title = keep_pixels(preprocessing), "scan"
+
+        def scan_pixels(wanted: Preprocessing) -> Scan:
+            return scan_with_progress(index, wanted, cache, consumer=keep_pixels(wanted), title="scan again", progress=progress)
+
         with stages.time("prepare"):
             frozen = recipe.frozen_network()
-            if frozen is not None:
-                engine = Engine(frozen, precision=precision)
-                consumer, title = embedding_consumer(engine, frozen, preprocessing, len(index.images)), "scan + embed"
-        with stages.time(title):
-            scanned = scan_with_progress(index, preprocessing, cache, consumer=consumer, title=title, progress=progress)
+            embedder = Embedder.of(recipe, sixteen_bit_max=sixteen_bit_max, precision=precision)
+            engine = embedder.engine
+        with stages.time("scan + embed"):
+            scanned = embedder.scan(index, cache, progress=progress)
         with stages.time("audit + split"):
-            looked = look_at(index, scanned, scanned.values if frozen is not None else None, seed=seed, with_test=False)
+            looked = look_at(index, scanned, scanned.values, seed=seed, with_test=False)
             audit = looked.audit
             _say_findings(audit, say)
             split = split_images(
@@ -152,6 +154,10 @@ def train(
             check_same_pictures(directory, index, digest)
             write_json(directory / "audit.json", audit.to_json())
             write_json(directory / "split.json", split.to_json())
+        if frozen is None:
+            with stages.time("scan again"):
+                seen, scanned = scanned, scan_pixels(preprocessing)
+                refuse_changed(scanned, seen)
         with stages.time("train"):
             used = used_split(split, recipe)
             identity = {**plan, "data_fingerprint": digest, "preprocessing": preprocessing.to_json()}
@@ -168,12 +174,6 @@ def train(
             learned = Learned(recipe, fitted, scanned, used, preprocessing, frozen)
         if fitted.follow_up is not None:
             with stages.time("fine-tune"):
-
-                def scan_pixels(wanted: Preprocessing) -> Scan:
-                    return scan_with_progress(
-                        index, wanted, cache, consumer=keep_pixels(wanted), title="scan again", progress=progress
-                    )
-
                 learned = follow(learned, split, scan_pixels=scan_pixels, seed=seed, session=session)
         fitted, scanned, used, preprocessing = learned.fitted, learned.scanned, learned.used, learned.preprocessing
         chosen = fitted.made_by or learned.recipe.name
