@@ -36,6 +36,7 @@ _PUBLIC = {
     "predict": "fieldguide.workflow",
     "verify": "fieldguide.workflow",
     "export": "fieldguide.workflow",
+    "serve": "fieldguide.serving.server",
     "demo": "fieldguide.demonstration",
     "write_digits": "fieldguide.demonstration",
     "load": "fieldguide.classifier",

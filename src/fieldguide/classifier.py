@@ -60,6 +60,7 @@ class Classifier:
         self._precision = precision
         self._engines: dict[bool, Engine] = {}
         self._evidence: EvidenceEngine | None = None
+        self._blas = ThreadpoolController()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -138,6 +139,13 @@ class Classifier:
         """The answers for embeddings of pictures, (num_images, embedding_size), by this classifier's network."""
         return [dataclasses.replace(p, path=path) for p, path in zip(self._predictions(embeddings), paths, strict=True)]
 
+    def predict_prepared(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
+        """Classifies pictures as `data.decoding.load` prepares them: RGB uint8 (num_images, *image_size, 3)."""
+        embeddings = self.engine(latency=len(pixels) == 1).embed(pixels)
+        # BLAS's own threads wait spinning, and take from the engine the cores that it works on.
+        with self._blas.limit(limits=1, user_api="blas"):
+            return list(self._predictions(embeddings))
+
     def verify(self) -> float:
         """Checks the bundle's hashes and its probe; returns the largest difference. See `fieldguide.bundle.verify`."""
         return verify(self.bundle)
@@ -210,10 +218,8 @@ class Classifier:
             if tags:
                 yield tags, np.stack(pixels) if pixels else empty
 
-        blas = ThreadpoolController()
         for tags, embeddings in engine.embed_stream(batches()):
-            # BLAS's own threads wait spinning, and take from the engine the cores that it works on.
-            with blas.limit(limits=1, user_api="blas"):
+            with self._blas.limit(limits=1, user_api="blas"):
                 rows = iter(list(self._predictions(embeddings)))
             for path, error in tags:
                 yield _failed(path, error) if error is not None else dataclasses.replace(next(rows), path=path)

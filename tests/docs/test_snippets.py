@@ -24,6 +24,11 @@ MOST_COLUMNS = 96  # what the theme shows on a wide screen
 NOT_RUN = {
     "install.sh": "it installs this package, as `make setup` does before any test",
     "time.sh": "it trains for ten minutes",
+    "serve.sh": "it runs until it is stopped; tests/serving starts it",
+    "serve_open.sh": "as serve.sh",
+    "serve_behind_proxy.sh": "as serve.sh",
+    "serve_curl.sh": "it asks a server; tests/serving runs it",
+    "serve_client.py": "it asks a server; tests/serving runs it",
     "gpu.sh": "it needs an NVIDIA card and downloads gigabytes",
 }
 SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and train_and_predict.py train in the quick tests

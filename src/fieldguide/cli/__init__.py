@@ -16,10 +16,11 @@ import typer
 from fieldguide.cli.asking import compare, evaluate, explain, predict, report, verify
 from fieldguide.cli.learning import audit, demo, lr_find, reproduce, train
 from fieldguide.cli.printing import say
+from fieldguide.cli.serving import serve
 from fieldguide.cli.shipping import export
 from fieldguide.errors import FieldguideError
 
-VERBS = (demo, audit, lr_find, train, evaluate, predict, explain, report, compare, reproduce, export, verify)
+VERBS = (demo, audit, lr_find, train, evaluate, predict, explain, report, compare, reproduce, serve, export, verify)
 
 app = typer.Typer(
     name="fieldguide",
