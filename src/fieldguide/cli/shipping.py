@@ -9,11 +9,12 @@ import typer
 
 from fieldguide.cli.options import Json, Reject, RunPath
 from fieldguide.cli.printing import print_json, say
+from fieldguide.exporting.formats import FORMATS
 
 if TYPE_CHECKING:
     from fieldguide.exporting.parity import Parity
 
-_FORMATS = "onnx"
+_FORMATS = "|".join(FORMATS)
 
 
 def export(
@@ -30,7 +31,6 @@ def export(
 ) -> None:
     """Write RUN as a file for other programs, after it has answered real pictures as the engine does."""
     from fieldguide import workflow
-    from fieldguide.exporting.formats import FORMATS
 
     if format not in FORMATS:
         raise typer.BadParameter(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")

@@ -46,11 +46,11 @@ def available_precision() -> str:
     openvino = openvino_module()
     x = openvino.opset13.parameter([1, 1], np.float32)
     smallest = openvino.Model([openvino.opset13.relu(x)], [x], "smallest")
-    return "bf16" if _precision(_core().compile_model(smallest, "CPU")) == "bf16" else "f32"
+    return "bf16" if _precision(core().compile_model(smallest, "CPU")) == "bf16" else "f32"
 
 
 @cache
-def _core() -> Any:
+def core() -> Any:
     """The one `openvino.Core` of this process, which is never taken down.
 
     Each brings a CPU plugin of its own that gives the thread a stack for signals and, when it goes, puts back the one it
@@ -86,7 +86,7 @@ def read_network(path: Path) -> Any:
         BundleError: if it cannot be read, or does not take pictures and give embeddings.
     """
     try:
-        network = _core().read_model(path)
+        network = core().read_model(path)
     except RuntimeError as error:
         raise BundleError(f"{path} cannot be read as a network: {error}.\nhint: it is damaged; train again.") from error
     ends = [f"{end.get_element_type().to_string()}{end.get_partial_shape()}" for end in (*network.inputs, *network.outputs)]
@@ -144,7 +144,7 @@ class Engine:
             properties["INFERENCE_NUM_THREADS"] = num_threads
         model = read_network(Path(network)) if isinstance(network, str | Path) else network
         try:
-            self._compiled = _core().compile_model(model, "CPU", properties)
+            self._compiled = core().compile_model(model, "CPU", properties)
         except RuntimeError as error:
             raise BundleError(f"The network cannot be run: {error}.") from error
         self.precision = wanted

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fieldguide.data import decoding
 from fieldguide.errors import EngineError
-from fieldguide.exporting.graph import PICTURE
+from fieldguide.exporting.formats import PICTURE
 
 _BATCH = 8
 _WARM_UP = 3

@@ -10,8 +10,7 @@ from typing import Any, Self
 
 from fieldguide.classifier import Classifier
 from fieldguide.errors import BundleError, DatasetError
-from fieldguide.exporting.formats import format_named
-from fieldguide.exporting.graph import PICTURE, TENSOR
+from fieldguide.exporting.formats import PICTURE, TENSOR, format_named
 from fieldguide.exporting.metadata import metadata_of
 from fieldguide.exporting.parity import NUM_PICTURES, NUM_QUANTIZED, Parity, Pictures, check, spread
 from fieldguide.records import Record

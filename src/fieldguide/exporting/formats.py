@@ -1,4 +1,8 @@
-"""The formats by name, and what the parity check and the timing know of one."""
+"""The formats by name, and what the parity check and the timing know of one.
+
+Two contracts. *Tensor*: RGB uint8 (batch, *image_size, 3), resized already. *Picture*: one RGB uint8 picture of any height
+and width, (1, height, width, 3), which the graph resizes as Pillow does.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fieldguide.classifier import Classifier
 from fieldguide.errors import RecipeError
-from fieldguide.exporting.graph import CONTRACTS
 
-Run = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
+if TYPE_CHECKING:  # the command line lists the formats, and should not wait for NumPy
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fieldguide.classifier import Classifier
+
+TENSOR, PICTURE = "tensor", "picture"
+CONTRACTS = (TENSOR, PICTURE)
 
 
 class FormatModule(Protocol):
@@ -39,7 +45,7 @@ class FormatModule(Protocol):
         """
         ...
 
-    def load(self, directory: Path, contract: str) -> Run:
+    def load(self, directory: Path, contract: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]:
         """What `write` wrote, as a function: uint8 pictures (batch, height, width, 3) -> outputs by name."""
         ...
 
@@ -62,6 +68,11 @@ class Format:
 
 FORMATS = {
     "onnx": Format("ONNX Runtime: servers, desktops, phones, browsers", "onnx_file"),
+    "openvino": Format("OpenVINO on Intel and ARM processors", "openvino_file"),
+    "keras": Format("Keras: to go on with in Python", "keras_file"),
+    "saved_model": Format("TensorFlow and TensorFlow Serving", "saved_model"),
+    "litert": Format("LiteRT (TensorFlow Lite): phones, small machines", "litert", (TENSOR,), most_at_once=1),
+    "litert-int8": Format("LiteRT in 8 bits, smaller and faster", "litert_int8", (TENSOR,), is_quantized=True, most_at_once=1),
 }
 
 

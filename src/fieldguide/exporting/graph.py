@@ -1,8 +1,4 @@
-"""What an exported file computes besides the network, written once for every builder: the answers, and the resize.
-
-Two contracts. *Tensor*: RGB uint8 (batch, *image_size, 3), resized already. *Picture*: one RGB uint8 picture of any height
-and width, (1, height, width, 3), which the graph resizes as Pillow does.
-"""
+"""What an exported file computes besides the network, written once for every builder: the answers, and the resize."""
 
 from __future__ import annotations
 
@@ -13,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.classifier import Classifier
+from fieldguide.exporting.formats import PICTURE, TENSOR
 from fieldguide.models.operations import Operations
 
-TENSOR, PICTURE = "tensor", "picture"
-CONTRACTS = (TENSOR, PICTURE)
 INPUTS = {TENSOR: "pixels", PICTURE: "picture"}  # name of the input
 PROBABILITIES, NOVELTY, NONE_OF_THESE = "probabilities", "novelty", "none_of_these"
 _NEVER = 3e38  # no novelty is above it
@@ -38,6 +33,10 @@ class GraphOperations(Operations, Protocol):
 
     def positions(self, x: Any, axis: int) -> Any:
         """0, 1, 2, ... along an axis of x, as float32 (size of the axis, 1)."""
+        ...
+
+    def plus(self, x: Any, y: Any) -> Any:
+        """`x + y`."""
         ...
 
     def subtract(self, x: Any, y: Any) -> Any:
@@ -131,7 +130,7 @@ def answers(ops: GraphOperations, embedding: Any, classifier: Classifier) -> Map
     whitened = ops.dense(centred, "novelty_whitening", units=len(novelty.whitening), use_bias=False)
     # |w - m|^2 = |w|^2 - 2 w.m + |m|^2: no array of (batch, num_classes, embedding_size) is made.
     from_means = ops.dense(whitened, "novelty_means", units=num_classes)
-    squared = ops.add(from_means, ops.sum(ops.multiply(whitened, whitened), 1))
+    squared = ops.plus(from_means, ops.sum(ops.multiply(whitened, whitened), 1))
     nearest = ops.sqrt(ops.maximum(ops.min(squared, 1), 0.0))
     score = ops.drop_last_axis(ops.divide(nearest, novelty.threshold))
     return {**found, NOVELTY: score, NONE_OF_THESE: ops.is_greater(score, 1.0 if novelty.reject else _NEVER)}
@@ -157,14 +156,14 @@ def resize(ops: GraphOperations, picture: Any, image_size: tuple[int, int]) -> A
 def _bilinear_weights(ops: GraphOperations, picture: Any, *, axis: int, size: int) -> Any:
     """(pixels along that axis, size): a triangle around the place of each new pixel; columns sum to 1."""
     old = ops.positions(picture, axis)  # (pixels, 1)
-    count = ops.sum(ops.add(ops.multiply(old, 0.0), 1.0), 0)  # (1, 1)
+    count = ops.sum(ops.plus(ops.multiply(old, 0.0), 1.0), 0)  # (1, 1)
     scale = ops.divide(count, float(size))
     centers = ops.multiply(scale, (np.arange(size, dtype=np.float32) + 0.5)[None])  # (1, size)
-    distance = ops.absolute(ops.subtract(ops.add(old, 0.5), centers))
+    distance = ops.absolute(ops.subtract(ops.plus(old, 0.5), centers))
     # Wide enough to cover what lies between two new pixels where the picture shrinks; one pixel where it grows.
     triangle = ops.maximum(ops.subtract(1.0, ops.divide(distance, ops.maximum(scale, 1.0))), 0.0)
     return ops.divide(triangle, ops.sum(triangle, 0))
 
 
 def _rounded(ops: GraphOperations, x: Any) -> Any:
-    return ops.floor(ops.add(x, 0.5))
+    return ops.floor(ops.plus(x, 0.5))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fieldguide.classifier import Classifier
 from fieldguide.exporting.extras import needed
-from fieldguide.exporting.graph import INPUTS, NONE_OF_THESE, PICTURE, TENSOR, answer_weights, answers, resize
+from fieldguide.exporting.formats import PICTURE, TENSOR
+from fieldguide.exporting.graph import INPUTS, NONE_OF_THESE, answer_weights, answers, resize
 from fieldguide.exporting.onnx_graph import OnnxOperations, Value
 from fieldguide.models.registry import architecture
 from fieldguide.storage import write_bytes

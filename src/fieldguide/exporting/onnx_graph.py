@@ -41,7 +41,7 @@ class OnnxOperations:
         """See `Operations.rescale`."""
         x = self.to_float(self.transpose(x, (0, 3, 1, 2)))  # moved while a value is one byte, not four
         scales, offsets = (np.asarray(v, np.float32).reshape(1, -1, 1, 1) for v in (scale, offset))
-        return self.add(self.multiply(x, scales), offsets)
+        return self.plus(self.multiply(x, scales), offsets)
 
     def conv(self, x: Value, name: str, *, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False) -> Value:
         """See `Operations.conv`."""
@@ -92,9 +92,9 @@ class OnnxOperations:
         """See `Operations.dropout`; this network does not train."""
         return x
 
-    def add(self, x: Any, y: Any) -> Value:
+    def add(self, x: Value, y: Value) -> Value:
         """See `Operations.add`."""
-        return self._elementwise("Add", x, y)
+        return self.plus(x, y)
 
     def to_float(self, x: Value) -> Value:
         """See `GraphOperations.to_float`."""
@@ -109,6 +109,10 @@ class OnnxOperations:
         size = self._node("Squeeze", [self._node("Shape", [x], (1,), start=axis, end=axis + 1)], ())
         numbers = self._node("Range", [np.int64(0), size, np.int64(1)], (x.shape[axis],))
         return self._node("Unsqueeze", [self.to_float(numbers), np.array([1])], (x.shape[axis], 1))
+
+    def plus(self, x: Any, y: Any) -> Value:
+        """See `GraphOperations.plus`."""
+        return self._elementwise("Add", x, y)
 
     def subtract(self, x: Any, y: Any) -> Value:
         """See `GraphOperations.subtract`."""

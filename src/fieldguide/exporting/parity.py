@@ -15,8 +15,8 @@ from fieldguide.data import decoding
 from fieldguide.errors import DatasetError, EngineError
 from fieldguide.evaluation.metrics import area_under_roc
 from fieldguide.exporting.elsewhere import Answers, answers_of, shuffled_tiles
-from fieldguide.exporting.formats import Format, runtime_version
-from fieldguide.exporting.graph import NONE_OF_THESE, NOVELTY, PICTURE, PROBABILITIES
+from fieldguide.exporting.formats import PICTURE, Format, runtime_version
+from fieldguide.exporting.graph import NONE_OF_THESE, NOVELTY, PROBABILITIES
 from fieldguide.records import Prediction, Preprocessing, Record
 
 NUM_PICTURES = 256  # compared; all where there are fewer
