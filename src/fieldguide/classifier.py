@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -21,6 +21,8 @@ from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.evidence import EvidenceEngine
 from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.errors import DatasetError, DecodeError
+from fieldguide.models.own_network import rebuild_own
+from fieldguide.models.registry import OWN
 from fieldguide.records import Prediction, Skipped
 
 Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
@@ -150,15 +152,29 @@ class Classifier:
         """Checks the bundle's hashes and its probe; returns the largest difference. See `fieldguide.bundle.verify`."""
         return verify(self.bundle)
 
-    def to_keras(self) -> Any:
+    def to_keras(self, build: Callable[[tuple[int, int], int], Any] | None = None) -> Any:
         """This classifier as a plain `keras.Model`: RGB uint8 (batch, *image_size, 3) -> logits (batch, num_classes).
 
         Logits are divided by the temperature already: their softmax gives the probabilities of `predict`.
+
+        Args:
+            build: the function that `train(..., model=build)` was given, where the network is the user's own.
+
+        Raises:
+            BundleError: if that function is needed and missing, or builds another network.
         """
         from fieldguide.models.keras_operations import build_keras, set_weights
 
-        model = build_keras(self.bundle.network, num_classes=len(self.class_names))
         head, temperature = self.bundle.head, self.certainty.temperature
+        if self.bundle.network.architecture == OWN and build is not None:
+            return rebuild_own(
+                build,
+                self.bundle.weights(),
+                image_size=self.image_size,
+                kernel=head.kernel / temperature,
+                bias=head.bias / temperature,
+            )
+        model = build_keras(self.bundle.network, num_classes=len(self.class_names))
         scaled = {"head/kernel": head.kernel / temperature, "head/bias": head.bias / temperature}
         set_weights(model, {**self.bundle.weights(), **scaled})
         return model

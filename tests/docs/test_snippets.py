@@ -44,6 +44,7 @@ SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and
     "network_figures.py",
     "none_of_these.py",
     "one_seed_more.sh",
+    "own_model.py",
     "compare.py",
     "compare.sh",
     "precision.sh",

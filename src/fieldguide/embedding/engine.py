@@ -7,6 +7,7 @@ all of them. Each picture's embedding is the same to the last bit whatever the b
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -95,6 +96,38 @@ def read_network(path: Path) -> Any:
             f"{path} should take pictures, u8[?,height,width,3], and give embeddings, f32[?,size]; it has {' and '.join(ends)}."
         )
     return network
+
+
+def network_of_graph(content: bytes) -> Any:
+    """The `openvino.Model` of a frozen TensorFlow graph that takes pictures, `pixels`, and gives one output.
+
+    OpenVINO reads such graphs by itself; its conversion tools, which call home, have no part in it.
+
+    Raises:
+        RecipeError: if it has an operation that OpenVINO does not know.
+    """
+    with tempfile.TemporaryDirectory(prefix="fieldguide-graph-") as directory:
+        path = Path(directory, "graph.pb")
+        path.write_bytes(content)
+        try:
+            network = core().read_model(path)
+        except RuntimeError as error:
+            raise RecipeError(f"The model has an operation that the engine does not know: {error}") from error
+    network.set_friendly_name("own")
+    for output in (output for node in network.get_ordered_ops() for output in node.outputs()):
+        output.get_tensor().set_names(set())  # Keras counts its names up, and the same network is to be the same file
+    network.inputs[0].get_tensor().set_names({"pixels"})
+    network.outputs[0].get_tensor().set_names({"embedding"})
+    name_by_position(network)
+    if not _takes_pictures(network):
+        raise RecipeError("The model gives no embedding of a fixed size.\nhint: end it in a Dense layer.")
+    return network
+
+
+def name_by_position(network: Any) -> None:
+    """Names a network's nodes anew: OpenVINO counts them up from the start of the process, and files should be equal."""
+    for position, node in enumerate(network.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{position}")
 
 
 def _takes_pictures(network: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.embedding.engine import openvino_module
+from fieldguide.embedding.engine import name_by_position, openvino_module
 from fieldguide.errors import BundleError
 from fieldguide.models.operations import Network
 from fieldguide.models.registry import architecture
@@ -120,9 +120,7 @@ def build_network(network: Network, weights: Mapping[str, NDArray[np.float32]]) 
     embedding = openvino.opset13.result(build(OpenVINOOperations(weights), pixels, **network.options))
     embedding.output(0).set_names({"embedding"})
     model = openvino.Model([embedding], [pixels], network.architecture)
-    # OpenVINO counts its names up from the start of the process; by position, the same network is the same file.
-    for position, node in enumerate(model.get_ordered_ops()):
-        node.set_friendly_name(f"{node.get_type_name()}_{position}")
+    name_by_position(model)
     return model
 
 

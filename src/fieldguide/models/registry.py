@@ -14,6 +14,8 @@ ARCHITECTURES: dict[str, Callable[..., Any]] = {
     "efficientnet_lite0": efficientnet_lite0,
 }
 
+OWN = "own"  # what a bundle names a network that its user wrote in Keras
+
 
 def architecture(name: str) -> Callable[..., Any]:
     """The function that builds the architecture of that name.
@@ -21,6 +23,11 @@ def architecture(name: str) -> Callable[..., Any]:
     Raises:
         BundleError: if there is none.
     """
+    if name == OWN:
+        raise BundleError(
+            "The network is one that its user wrote in Keras, and a bundle holds no code: it cannot be built again from it.\n"
+            "hint: `fieldguide.load(RUN).to_keras(build)`, with the function that built it."
+        )
     try:
         return ARCHITECTURES[name]
     except KeyError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from fieldguide.models.operations import Network
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.recipe import Examples, TrainingData
 from fieldguide.records import LearningRates, Record
+
+if TYPE_CHECKING:
+    from fieldguide.training.loop import LoopResult
 
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("auto", "f32", "bf16")
@@ -98,10 +102,30 @@ class Classic(Record):
         Raises:
             RecipeError: if a part is empty, the pictures have another size, or training diverges at once.
         """
-        self._check_pictures(data.train, "training")
-        self._check_pictures(data.val, "validation")
         model = self._fresh_model(data)
         from fieldguide.models.keras_operations import get_weights
+
+        result = self.train_model(model, data)
+        weights = get_weights(model)
+        return Fitted(
+            network=self.network(),
+            head_kernel=weights.pop("head/kernel"),
+            head_bias=weights.pop("head/bias"),
+            weights=weights,
+            history=result.history,
+            notes=result.notes,
+            interrupted=result.interrupted,
+            work=result.work,
+        )
+
+    def train_model(self, model: Any, data: TrainingData) -> LoopResult:
+        """Trains any model from uint8 pixels to logits with these settings; it ends with its best weights.
+
+        Raises:
+            RecipeError: as `fit`.
+        """
+        self._check_pictures(data.train, "training")
+        self._check_pictures(data.val, "validation")
         from fieldguide.training.loop import fit_model
 
         epochs = self.num_epochs(len(data.train.labels))
@@ -115,21 +139,10 @@ class Classic(Record):
             seed=data.seed,
             session=data.session,
         )
-        weights = get_weights(model)
-        notes = result.notes
         if epochs > self.epochs and data.session.deadline is None:
             note = f"{len(data.train.labels)} training pictures are few: {epochs} epochs instead of {self.epochs}."
-            notes = (note, *notes)
-        return Fitted(
-            network=self.network(),
-            head_kernel=weights.pop("head/kernel"),
-            head_bias=weights.pop("head/bias"),
-            weights=weights,
-            history=result.history,
-            notes=notes,
-            interrupted=result.interrupted,
-            work=result.work,
-        )
+            result = dataclasses.replace(result, notes=(note, *result.notes))
+        return result
 
     def find_learning_rate(self, data: TrainingData, *, lowest: float, highest: float, num_batches: int) -> LearningRates:
         """Trains for some batches whose learning rate grows, and says at which the loss falls steepest.

@@ -39,6 +39,7 @@ class Fitted:
     Attributes:
         network: what is needed, with the weights, to build it again.
         weights: all but the head's, named as `models.keras_operations.get_weights` names them.
+        graph: the network as a frozen TensorFlow graph, uint8 pixels -> embedding, where its architecture is none of ours.
         head_kernel: (embedding size, num_classes).
         head_bias: (num_classes,).
         history: one row per epoch, or per strength of the regularisation path.
@@ -60,6 +61,7 @@ class Fitted:
     work: Mapping[str, int] = field(default_factory=dict)
     learning_curve: tuple[Mapping[str, Any], ...] = ()  # rows of num_images, accuracy, low, high
     out_of_fold: OutOfFold | None = None
+    graph: bytes | None = None
     num_correct: int | None = None
     made_by: str | None = None
     follow_up: FollowUp | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fieldguide.errors import RecipeError
+from fieldguide.records import Record
 from fieldguide.storage import read_json
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, str]:
 
 
 def assignments_of(recipe: Recipe) -> tuple[str, ...]:
-    """The settings in which a recipe differs from its defaults, as `parse_assignments` takes them."""
-    if not dataclasses.is_dataclass(recipe):
+    """The settings in which a recipe of ours differs from its defaults, as `parse_assignments` takes them."""
+    if not isinstance(recipe, Record):
         return ()
     values, defaults = recipe.to_json(), type(recipe)().to_json()
     return tuple(f"{name}={_text(value)}" for name, value in values.items() if value != defaults[name])

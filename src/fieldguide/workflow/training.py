@@ -22,13 +22,14 @@ from fieldguide.data.cache import Cache
 from fieldguide.data.index import describe, index_folder
 from fieldguide.data.scan import Scan, keep_pixels, take, thumbnails
 from fieldguide.data.split import refuse_unsplittable, split_images
-from fieldguide.embedding.engine import Engine
+from fieldguide.embedding.engine import Engine, network_of_graph, save_network
 from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.embedding.novelty import DEFAULT_REJECT, check_reject
 from fieldguide.errors import DatasetError, RecipeError
 from fieldguide.evaluation.evaluate import check_from_file, unchanged, write_evaluation
 from fieldguide.evaluation.metrics import summarize
 from fieldguide.explanation.resemblance import Memory, write_memory
+from fieldguide.recipes.own import own_recipe
 from fieldguide.recipes.recipe import Recipe
 from fieldguide.recipes.registry import DEFAULT_RECIPE
 from fieldguide.recipes.settings import assignments_of, plan_of
@@ -55,6 +56,7 @@ def train(
     *,
     out: str | os.PathLike[str] | None = None,
     recipe: str | os.PathLike[str] | Recipe = DEFAULT_RECIPE,
+    model: Callable[[tuple[int, int], int], Any] | None = None,
     seed: int | None = None,
     review: str | os.PathLike[str] | None = None,
     group_by: str | None = None,
@@ -78,6 +80,8 @@ def train(
         out: the run folder; `runs/NAME` when None. A finished run is left alone: `NAME-2` is taken, and said.
         recipe: a name from `fieldguide.recipes.registry`, one of their dataclasses with settings of your own, or the
             `recipe.json` of a run.
+        model: a function of image_size (height, width) and num_classes that gives a `keras.Model` of your own, from RGB pixels
+            (0 to 255) to logits. It is trained as `recipe` says, which is a `Classic` then: its default, or your own.
         seed: of split, folds and training; the same seed on the same machine gives the same bytes. None: the one in
             `recipe.json`, else 0.
         review: a `review.csv`, as `fieldguide.audit` writes it and you edited it: pictures to leave out or to read with
@@ -100,6 +104,8 @@ def train(
         RecipeError: if a setting is out of range, or if the run folder's run was cut off and was another one.
     """
     recipe, seed = plan_of(recipe, seed)
+    if model is not None:
+        recipe = own_recipe(model, recipe)
     reject = DEFAULT_REJECT if reject is None else reject
     check_reject(reject)
     if time_seconds is not None and not 1 <= time_seconds < math.inf:
@@ -180,7 +186,11 @@ def train(
         with stages.time("certainty"):
             network_path, embeddings = learned.frozen, scanned.values
             if network_path is None:
-                network_path = build_files(fitted.network, fitted.weights, directory / ".network")
+                network_path = directory / ".network" / "network.xml"
+                if fitted.graph is not None:
+                    save_network(network_of_graph(fitted.graph), network_path)
+                else:
+                    build_files(fitted.network, fitted.weights, network_path.parent)
                 engine = Engine(network_path, precision=precision)
                 embeddings = engine.embed(scanned.values)
             held_out = learn_from_held_out(fitted, used, embeddings, reject=reject)

@@ -1,0 +1,113 @@
+"""`own`: a network that the user wrote in Keras, trained as `classic` trains its own. From Python alone: it is code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fieldguide.embedding.engine import Engine, network_of_graph
+from fieldguide.errors import RecipeError
+from fieldguide.models.operations import Network
+from fieldguide.models.registry import OWN
+from fieldguide.recipes.classic import Classic
+from fieldguide.recipes.fitted import Fitted
+from fieldguide.recipes.recipe import Recipe, TrainingData
+from fieldguide.recipes.registry import DEFAULT_RECIPE, recipe_of
+
+_NUM_COMPARED = 8  # pictures on which Keras and the engine must agree
+_LARGEST_DIFFERENCE = 1e-3  # of a logit, relative to the largest
+
+
+@dataclass(frozen=True)
+class Own:
+    """A network of the user's own, what `fieldguide.train(..., model=build)` makes.
+
+    Attributes:
+        build: called with image_size (height, width) and num_classes; gives a `keras.Model` that takes RGB pixels from 0 to
+            255, (batch, height, width, 3), scales them itself and ends in `Dense(num_classes)` without an activation.
+        training: how it is trained; what `classic` says of its own network is left out.
+    """
+
+    name: ClassVar[str] = OWN
+    needs_val: ClassVar[bool] = True
+
+    build: Callable[[tuple[int, int], int], Any]
+    training: Classic = field(default_factory=Classic)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the network's input."""
+        return self.training.image_size
+
+    def frozen_network(self) -> None:
+        """None: it learns from pixels."""
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings of the training."""
+        left_out = ("filters", "units", "dropout", "precision")
+        return {name: value for name, value in self.training.to_json().items() if name not in left_out}
+
+    def fit(self, data: TrainingData) -> Fitted:
+        """Trains the user's network; the weights with the best validation accuracy are kept.
+
+        Raises:
+            RecipeError: if the function does not give what it should, the engine cannot run it, or as `Classic.fit`.
+        """
+        from fieldguide import training
+
+        training.import_tensorflow()
+        from fieldguide.models.own_network import build_own, own_weights, parts_of
+        from fieldguide.training.loop import make_deterministic
+
+        make_deterministic(data.seed)
+        model = build_own(self.build, image_size=self.image_size, num_classes=data.num_classes)
+        self._check_engine(model, data)  # before minutes are spent on what could not ship
+        result = self.training.train_model(model, data)
+        self._check_engine(model, data)
+        parts = parts_of(model)
+        return Fitted(
+            network=Network(OWN, self.image_size),
+            weights=own_weights(model),
+            graph=parts.graph,
+            head_kernel=parts.kernel,
+            head_bias=parts.bias,
+            history=result.history,
+            notes=("The network is one of the user's own, written in Keras.", *result.notes),
+            interrupted=result.interrupted,
+            work=result.work,
+        )
+
+    def _check_engine(self, model: Any, data: TrainingData) -> None:
+        """The engine must be able to run the network, and to give the same answers."""
+        from fieldguide.models.own_network import parts_of
+
+        parts = parts_of(model)
+        pixels = data.val.values[:_NUM_COMPARED]
+        ours = Engine(network_of_graph(parts.graph), precision="f32").embed(pixels) @ parts.kernel + parts.bias
+        theirs = np.asarray(model(pixels, training=False))
+        difference = float(np.abs(ours - theirs).max())
+        if not difference <= _LARGEST_DIFFERENCE * max(1.0, float(np.abs(theirs).max())):
+            raise RecipeError(
+                f"The engine gives other answers than Keras for this model: a logit differs by {difference:.2g}.\n"
+                "hint: a layer of it may behave otherwise each time it is called, as one that draws random numbers."
+            )
+
+
+def own_recipe(build: Callable[[tuple[int, int], int], Any], training: Recipe) -> Own:
+    """The recipe that trains what `build` gives as `training` says; as `Classic()` where that is the default recipe.
+
+    Raises:
+        RecipeError: if that is no recipe that trains a network from scratch.
+    """
+    if training == recipe_of(DEFAULT_RECIPE):
+        training = Classic()
+    if not isinstance(training, Classic):
+        raise RecipeError(
+            f"A model of your own is trained as classic trains its own; received the recipe {training.name}.\n"
+            "hint: leave the recipe out, or give fieldguide.Classic(epochs=..., image_size=...)."
+        )
+    return Own(build, training)
