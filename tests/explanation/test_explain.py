@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import fieldguide
+from fieldguide.data.neighbours import principal_axes
 from fieldguide.errors import DatasetError, DecodeError, RecipeError
 from fieldguide.explanation.places import main_place, share_inside, strongest_region
 from fieldguide.explanation.resemblance import Memory, read_memory, write_memory
@@ -53,7 +54,8 @@ def test_the_nearest_training_pictures_are_those_of_scikit_learn(tmp_path):
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(60, 24)).astype("f4")
     paths = tuple(f"{i}.jpg" for i in range(60))
-    memory = Memory.of(embeddings, np.arange(60) % 2, paths, ("a", "b"))
+    axes = principal_axes(embeddings)
+    memory = Memory.of(axes, axes.vectors(embeddings), np.arange(60) % 2, paths, ("a", "b"))
     query = rng.normal(size=(5, 24)).astype("f4")
     positions, distances = memory.find(query, 3)
     centred = embeddings - embeddings.mean(axis=0)

@@ -26,14 +26,6 @@ class Neighbours:
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
-    """Embeddings in few dimensions, and who is near whom there."""
-
-    vectors: NDArray[np.float32]  # (num_images, num_axes), of length 1
-    neighbours: Neighbours
-
-
-@dataclass(frozen=True, eq=False)
 class Axes:
     """The principal axes of a set of embeddings."""
 
@@ -50,6 +42,15 @@ class Axes:
         return vectors
 
 
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Embeddings in few dimensions, and who is near whom there."""
+
+    axes: Axes
+    vectors: NDArray[np.float32]  # (num_images, num_axes), of length 1
+    neighbours: Neighbours
+
+
 def principal_space(embeddings: NDArray[Any], *, num_axes: int = 128, num_neighbours: int = 10) -> Space:
     """The embeddings along their principal axes, each scaled to length 1, and the nearest pictures of each.
 
@@ -58,8 +59,9 @@ def principal_space(embeddings: NDArray[Any], *, num_axes: int = 128, num_neighb
         num_axes: fewer where there are fewer pictures or numbers.
         num_neighbours: of each picture.
     """
-    vectors = principal_axes(embeddings, num_axes=num_axes).vectors(embeddings)
-    return Space(vectors, nearest(vectors, vectors, num_neighbours))
+    axes = principal_axes(embeddings, num_axes=num_axes)
+    vectors = axes.vectors(embeddings)
+    return Space(axes, vectors, nearest(vectors, vectors, num_neighbours))
 
 
 def principal_axes(embeddings: NDArray[Any], *, num_axes: int = 128) -> Axes:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.bundle import read_tensors, write_tensors
-from fieldguide.data.neighbours import Axes, nearest, principal_axes
+from fieldguide.data.neighbours import Axes, nearest
 from fieldguide.errors import BundleError
 from fieldguide.records import Resembling
 from fieldguide.storage import read_json, write_json
@@ -35,18 +35,22 @@ class Memory:
 
     @classmethod
     def of(
-        cls, embeddings: NDArray[Any], labels: NDArray[np.int64], paths: tuple[str, ...], class_names: tuple[str, ...]
+        cls,
+        axes: Axes,
+        vectors: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        paths: tuple[str, ...],
+        class_names: tuple[str, ...],
     ) -> Memory:
         """Remembers the pictures that a network learned from.
 
         Args:
-            embeddings: (num_images, embedding_size), by the network that ships.
+            axes: of the embeddings by the network that ships.
+            vectors: (num_images, num_axes), those of the pictures along the axes.
             labels: (num_images,).
             paths: of the pictures.
             class_names: of the labels.
         """
-        axes = principal_axes(embeddings)
-        vectors = axes.vectors(embeddings)
         every = -(-len(vectors) // _MOST_QUERIES)
         # Each query finds itself first.
         own = nearest(vectors[::every], vectors, 2, skip_self=False).similarities[:, -1]

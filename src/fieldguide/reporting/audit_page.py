@@ -6,14 +6,13 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fieldguide.auditing.summary import summarised
 from fieldguide.records import Audit, Finding
 from fieldguide.reporting import templating, wording
+from fieldguide.reporting.findings import ordered_findings
 
 _MOST_PICTURES = 48  # of a kind of finding
 _MOST_SETS = 24  # of near-copies
 _MOST_PER_SET = 6
-_SEVERITIES = ("error", "warning", "note")
 _IN_SETS = ("near_copy", "copy_conflict", "leak")  # pictures that belong together are shown together
 
 _TITLES = {
@@ -51,18 +50,14 @@ def audit_page(audit: Audit, *, name: str, thumbnails: Mapping[str, bytes]) -> s
         audit=audit,
         name=name,
         largest=max(counts.values(), default=1) or 1,
-        sections=[_section(finding, audit, thumbnails) for finding in _ordered(audit)],
+        sections=[_section(finding, audit, thumbnails) for finding in ordered_findings(audit)],
     )
 
 
 def shown_in_audit(audit: Audit) -> tuple[str, ...]:
     """The paths of the pictures that `audit_page` shows, each once."""
-    shown = (entry for finding in _ordered(audit) for group in _sheets(finding, audit) for entry in group)
+    shown = (entry for finding in ordered_findings(audit) for group in _sheets(finding, audit) for entry in group)
     return tuple(dict.fromkeys(path for path, _ in shown))
-
-
-def _ordered(audit: Audit) -> list[Finding]:
-    return sorted(summarised(audit.findings), key=lambda finding: _SEVERITIES.index(finding.severity))
 
 
 def _section(finding: Finding, audit: Audit, thumbnails: Mapping[str, bytes]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fieldguide.evaluation.calibration import coverage_curve, reliability
+from fieldguide.evaluation.metrics import NUM_BINS
 from fieldguide.records import Evaluation
 from fieldguide.reporting.style import BLUE, INK, ORANGE, TEXT_POINTS, new_figure, style_axes
 
@@ -31,6 +32,9 @@ def reliability_diagram(evaluation: Evaluation) -> Figure:
     axes.scatter(confidence, accuracy, s=12 + 90 * counts / counts.sum(), color=BLUE, zorder=3, label="share that was right")
     axes.set_xlim(low, 1.02)
     axes.set_ylim(low, 1.02)
+    for row in rows:  # invisible, above all else: in the report, what one clicks to see the pictures
+        number = round(row["low"] * NUM_BINS)
+        axes.axvspan(max(low, row["low"]), row["high"], alpha=0, zorder=20, gid=f"open:bin:{number}")
     axes.xaxis.set_major_formatter(_percent)
     _finish(axes, "mean probability of the top class", "upper left")
     return figure

@@ -59,6 +59,8 @@ def to_svg(figure: Figure, *, name: str, title: str, text: str) -> Markup:
 
 
 def _page_tag(tag: str, name: str) -> str:
+    if tag.startswith('<g id="open:'):
+        return tag.replace('id="open:', 'data-open="')  # the page's script lets it be clicked
     if tag.startswith("<g id="):
         return re.sub(r' id="[^"]*"', "", tag)  # names of groups, which nothing refers to
     tag = tag.replace("xlink:href=", "href=").replace("\n", " ")

@@ -1,21 +1,23 @@
-"""The page a person reads after a run: one file that opens from disk, needs no network, and holds no script."""
+"""The page a person reads after a run: one file that opens from disk and needs no network, and does without its script."""
 
 from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.auditing.summary import summarised
 from fieldguide.evaluation import metrics
-from fieldguide.records import PARTS, Audit, Evaluation, Finding, Run
-from fieldguide.reporting import examples, figures, plots, templating, wording
+from fieldguide.evaluation.slices import Slices, slices_of
+from fieldguide.records import PARTS, Audit, Evaluation, Run
+from fieldguide.reporting import examples, explorer, figures, plots, templating, wording
 from fieldguide.reporting.certainty import certainty_section
+from fieldguide.reporting.findings import ordered_findings
+from fieldguide.reporting.page_pictures import PagePictures
 from fieldguide.reporting.rendering import to_svg
 from fieldguide.storage import write_text
 
@@ -25,7 +27,6 @@ _MOST_PATHS = 100  # listed per finding; the rest is in audit.json
 _MOST_CONFUSIONS = 30  # pairs of classes whose pictures are listed
 _MOST_PATHS_PER_CONFUSION = 20
 _LARGEST_TABLE = 30  # classes; more make a confusion table that nobody can read
-_SEVERITIES = ("error", "warning", "note")
 
 
 def write_report(
@@ -36,6 +37,7 @@ def write_report(
     evaluations: Mapping[str, Evaluation | None],
     thumbnails: Mapping[str, bytes],
     suspects: Sequence[Mapping[str, Any]] = (),
+    page: Callable[[], PagePictures | None] = lambda: None,
 ) -> Path:
     """Writes `report.html`, and its figures as PNG and CSV into `figures/` beside it.
 
@@ -50,6 +52,7 @@ def write_report(
         thumbnails: small JPEG files by the path of their picture; `shown_paths` tells which are worth making.
         suspects: pictures whose label deserves a second look, most suspicious first: `path`, `label`, `suggested`,
             `probability` (of the suggested class).
+        page: gives the pictures behind the numbers, or None. It is asked last, so that they may be made meanwhile.
 
     Returns:
         The path of the page.
@@ -57,12 +60,18 @@ def write_report(
     Raises:
         FieldguideError: if the folder cannot be written.
     """
-    evaluation = _most_telling(evaluations)
+    evaluation = most_telling(evaluations)
     figures.write_figures(directory / "figures", run=run, evaluation=evaluation)
     words = (wording.percent, wording.interval, wording.decimals, wording.number, wording.plain, wording.duration)
     environment = templating.environment(*words)
     verdict, caution = wording.verdict(evaluations)
-    page = environment.get_template("report.html.jinja").render(
+    certainty = certainty_section(run, evaluations, evaluation) if evaluation else None
+    training = _training(run)
+    confusion = _confusion(evaluation) if evaluation else None
+    pictures = page() if evaluation is not None else None
+    slices = slices_of(evaluation, pictures.sizes, pictures.brightness) if evaluation and pictures else ()
+    numbers = {path: i for i, path in enumerate(pictures.paths)} if pictures else {}
+    text = environment.get_template("report.html.jinja").render(
         run=run,
         dataset=run.environment.get("dataset") or Path(run.directory).name,
         date=run.environment.get("date"),
@@ -70,23 +79,27 @@ def write_report(
         caution=caution,
         scores=_scores(evaluations),
         audit=audit,
-        finding_groups=_finding_groups(audit.findings),
+        finding_groups=_finding_groups(audit),
         leaks=[[_picture(path, thumbnails) for path in pair] for pair in audit.leaks[:_MOST_LEAKS]],
-        training=_training(run),
+        training=training,
         part_name=wording.PART_NAMES[evaluation.part] if evaluation else None,
         part=evaluation.part if evaluation else None,
-        confusion=_confusion(evaluation) if evaluation else None,
+        confusion=confusion,
         per_class=metrics.per_class(evaluation) if evaluation else (),
         averages=metrics.averages(evaluation) if evaluation else {},
-        certainty=certainty_section(run, evaluations, evaluation) if evaluation else None,
-        galleries=_galleries(evaluation, thumbnails) if evaluation else [],
-        suspects=[{**suspect, **_picture(suspect["path"], thumbnails)} for suspect in suspects[:_MOST_EXAMPLES]],
+        certainty=certainty,
+        slices=[{"name": one.name, "number": i, "rows": one.rows(evaluation)} for i, one in enumerate(slices) if evaluation],
+        galleries=_galleries(evaluation, thumbnails, numbers) if evaluation else [],
+        suspects=[{**suspect, **_picture(suspect["path"], thumbnails, numbers)} for suspect in suspects[:_MOST_EXAMPLES]],
+        explorer=_explorer(run, pictures, evaluations, evaluation, audit, slices, thumbnails)
+        if evaluation and pictures
+        else None,
         quoted_directory=shlex.quote(run.directory),
         python_directory=repr(run.directory),
         facts=_facts(run),
     )
     path = directory / "report.html"
-    write_text(path, page)
+    write_text(path, text)
     return path
 
 
@@ -94,7 +107,7 @@ def shown_paths(
     *, audit: Audit, evaluations: Mapping[str, Evaluation | None], suspects: Sequence[Mapping[str, Any]] = ()
 ) -> tuple[str, ...]:
     """The paths of the pictures that `write_report` shows, each once: those whose thumbnails it needs."""
-    evaluation = _most_telling(evaluations)
+    evaluation = most_telling(evaluations)
     paths = [path for pair in audit.leaks[:_MOST_LEAKS] for path in pair]
     paths += [suspect["path"] for suspect in suspects[:_MOST_EXAMPLES]]
     if evaluation is not None:
@@ -102,7 +115,8 @@ def shown_paths(
     return tuple(dict.fromkeys(paths))
 
 
-def _most_telling(evaluations: Mapping[str, Evaluation | None]) -> Evaluation | None:
+def most_telling(evaluations: Mapping[str, Evaluation | None]) -> Evaluation | None:
+    """The evaluation that the report tells of: that of the test part, else of the validation, else of the training part."""
     found = (evaluations.get(part) for part in reversed(PARTS))
     return next((evaluation for evaluation in found if evaluation is not None), None)
 
@@ -125,19 +139,44 @@ def _scores(evaluations: Mapping[str, Evaluation | None]) -> list[dict[str, Any]
     return cards
 
 
-def _finding_groups(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def _explorer(
+    run: Run,
+    page: PagePictures,
+    evaluations: Mapping[str, Evaluation | None],
+    shown: Evaluation,
+    audit: Audit,
+    slices: Sequence[Slices],
+    thumbnails: Mapping[str, bytes],
+) -> dict[str, Any]:
+    """The script, its data, and what the page says of them."""
+    source, digest = explorer.script()
+    data = explorer.explorer_data(
+        page,
+        evaluations=evaluations,
+        shown=shown,
+        audit=audit,
+        slices=slices,
+        thumbnails=thumbnails,
+        directory=shlex.quote(run.directory),
+    )
+    return {
+        "script": source,
+        "hash": digest,
+        "data": data,
+        "text": wording.pictures_on_page(shown, page.scored, len(page.mapped)),
+    }
+
+
+def _finding_groups(audit: Audit) -> list[dict[str, Any]]:
     """Findings by kind, errors first; of each at most so many paths."""
-
-    def severity(finding: Finding) -> int:
-        return _SEVERITIES.index(finding.severity) if finding.severity in _SEVERITIES else len(_SEVERITIES)
-
     groups: dict[str, dict[str, Any]] = {}
-    for finding in sorted(summarised(findings), key=severity):
+    for number, finding in enumerate(ordered_findings(audit)):
         name = finding.kind.replace("_", " ").replace("-", " ")
         title = name[:1].upper() + name[1:]
         group = groups.setdefault(finding.kind, {"name": title, "severity": finding.severity, "findings": []})
         paths = finding.paths[:_MOST_PATHS]
-        group["findings"].append({"message": finding.message, "num_paths": len(finding.paths), "paths": paths})
+        told = {"number": number, "message": finding.message, "num_paths": len(finding.paths), "paths": paths}
+        group["findings"].append(told)
     return list(groups.values())
 
 
@@ -205,6 +244,7 @@ def _confusion(evaluation: Evaluation) -> dict[str, Any]:
         result["table"] = [
             {
                 "name": names[row],
+                "number": row,
                 "total": int(counts[row].sum()),
                 "cells": [
                     {
@@ -243,22 +283,24 @@ def _chosen(evaluation: Evaluation) -> list[tuple[str, str, NDArray[np.int64]]]:
     ]
 
 
-def _galleries(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> list[dict[str, Any]]:
+def _galleries(evaluation: Evaluation, thumbnails: Mapping[str, bytes], numbers: Mapping[str, int]) -> list[dict[str, Any]]:
     return [
-        {"title": title, "text": text, "examples": [_example(evaluation, int(i), thumbnails) for i in positions]}
+        {"title": title, "text": text, "examples": [_example(evaluation, int(i), thumbnails, numbers) for i in positions]}
         for title, text, positions in _chosen(evaluation)
         if len(positions)
     ]
 
 
-def _example(evaluation: Evaluation, position: int, thumbnails: Mapping[str, bytes]) -> dict[str, Any]:
+def _example(
+    evaluation: Evaluation, position: int, thumbnails: Mapping[str, bytes], numbers: Mapping[str, int]
+) -> dict[str, Any]:
     label, predicted = int(evaluation.labels[position]), int(evaluation.predicted[position])
     probabilities = evaluation.probabilities[position]
     top = np.argsort(-probabilities, kind="stable")[:3].tolist()
     if label not in top:
         top[-1] = label
     return {
-        **_picture(evaluation.paths[position], thumbnails),
+        **_picture(evaluation.paths[position], thumbnails, numbers),
         "true": evaluation.class_names[label],
         "predicted": evaluation.class_names[predicted],
         "is_right": label == predicted,
@@ -268,10 +310,11 @@ def _example(evaluation: Evaluation, position: int, thumbnails: Mapping[str, byt
     }
 
 
-def _picture(path: str, thumbnails: Mapping[str, bytes]) -> dict[str, Any]:
+def _picture(path: str, thumbnails: Mapping[str, bytes], numbers: Mapping[str, int] | None = None) -> dict[str, Any]:
     content = thumbnails.get(path)
     encoded = base64.b64encode(content).decode("ascii") if content else None
-    return {"path": path, "source": f"data:image/jpeg;base64,{encoded}" if encoded else None}
+    source = f"data:image/jpeg;base64,{encoded}" if encoded else None
+    return {"path": path, "source": source, "number": (numbers or {}).get(path)}
 
 
 def _facts(run: Run) -> list[tuple[str, Any]]:

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fieldguide.evaluation.compare import Comparison
 from fieldguide.evaluation.metrics import wilson_interval
 from fieldguide.records import Evaluation, Explanation, Run
@@ -166,6 +169,22 @@ def learning_curve(run: Run) -> str:
         f"Accuracy was {percent(first.get('accuracy'))} with {number(first['num_images'])} training pictures and "
         f"{percent(last.get('accuracy'))} with {number(last['num_images'])}."
     )
+
+
+def pictures_on_page(shown: Evaluation, scored: NDArray[np.int64], num_maps: int) -> str:
+    """Which pictures the page holds, and how to get to them."""
+    part, count = PART_NAMES.get(shown.part, shown.part), len(shown.labels)
+    if len(scored) == count:
+        text = f"This page holds all {count:,} {part} pictures."
+    else:
+        num_wrong, num_held = int((~shown.correct).sum()), int((~shown.correct[scored]).sum())
+        errors = f"all {num_wrong:,} errors" if num_held == num_wrong else f"the worst {num_held:,} of {num_wrong:,} errors"
+        rest = len(scored) - num_held
+        text = f"Of {count:,} {part} pictures this page holds {errors}"
+        text += f" and {rest:,} of the right answers, drawn by chance." if rest else "."
+    text += " Click a number, a class, a point of a curve or a finding to see the pictures behind it"
+    maps = f", {num_maps:,} of them (errors first) with where the network looked" if num_maps else ""
+    return f"{text}{maps}. Arrow keys, Enter and Escape work, too."
 
 
 def explanation_title(explained: Explanation) -> str:

@@ -14,6 +14,7 @@ from fieldguide.data.index import labelled_pictures
 from fieldguide.errors import BundleError
 from fieldguide.evaluation.evaluate import evaluate_pictures, read_evaluation
 from fieldguide.records import PARTS, Audit, Evaluation, Prediction, Run
+from fieldguide.reporting.page_pictures import read_page
 from fieldguide.reporting.report import write_report
 from fieldguide.storage import read_json
 
@@ -83,6 +84,7 @@ def report(run: str | os.PathLike[str]) -> Path:
         evaluations={part: read_evaluation(directory / "evaluation", part) for part in PARTS},
         thumbnails={path: jpeg.tobytes() for path, jpeg in pictures.items()},
         suspects=read_json(directory / "evaluation" / "suspects.json")["suspects"],
+        page=lambda: read_page(directory / "evaluation"),
     )
 
 

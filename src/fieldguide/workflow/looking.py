@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fieldguide.auditing.audit import audit_scan
 from fieldguide.auditing.content import audit_content
 from fieldguide.data.copies import Copies, find_copies
-from fieldguide.data.neighbours import principal_space
+from fieldguide.data.neighbours import Space, principal_space
 from fieldguide.data.scan import Scan, take
 from fieldguide.records import Audit, ImageIndex
 
@@ -23,6 +23,7 @@ class Looked:
     audit: Audit
     copies: Copies
     groups: NDArray[np.int64]  # (num_images,); equal for copies and for pictures of one group of the user's
+    space: Space | None  # the embeddings in few dimensions; None for a look without them
 
 
 def look_at(index: ImageIndex, scanned: Scan, embeddings: NDArray[Any] | None, *, seed: int, with_test: bool = True) -> Looked:
@@ -44,4 +45,4 @@ def look_at(index: ImageIndex, scanned: Scan, embeddings: NDArray[Any] | None, *
         positions = np.array([i for i, image in enumerate(scanned.images) if with_test or image.part != "test"], np.int64)
         images = [scanned.images[i] for i in positions]
         content = audit_content(images, index.class_names, take(embeddings, positions), groups[positions], seed=seed)
-    return Looked(audit_scan(index, scanned, copies, content), copies, groups)
+    return Looked(audit_scan(index, scanned, copies, content), copies, groups, space)

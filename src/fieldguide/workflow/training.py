@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fieldguide.classifier import Classifier
 from fieldguide.data import decoding
 from fieldguide.data.cache import Cache
 from fieldguide.data.index import describe, index_folder
-from fieldguide.data.scan import Scan, keep_pixels, take, thumbnails
+from fieldguide.data.scan import Scan, keep_pixels
 from fieldguide.data.split import refuse_unsplittable, split_images
 from fieldguide.embedding.engine import Engine, network_of_graph, save_network
 from fieldguide.embedding.linear_head import LinearHead
@@ -28,13 +29,14 @@ from fieldguide.embedding.novelty import DEFAULT_REJECT, check_reject
 from fieldguide.errors import DatasetError, RecipeError
 from fieldguide.evaluation.evaluate import check_from_file, unchanged, write_evaluation
 from fieldguide.evaluation.metrics import summarize
-from fieldguide.explanation.resemblance import Memory, write_memory
+from fieldguide.explanation.resemblance import write_memory
 from fieldguide.recipes.own import own_recipe
 from fieldguide.recipes.recipe import Recipe
 from fieldguide.recipes.registry import DEFAULT_RECIPE
 from fieldguide.recipes.settings import assignments_of, plan_of
 from fieldguide.records import Audit, Evaluation, ImageIndex, Preprocessing, Run, Split
-from fieldguide.reporting.report import shown_paths, write_report
+from fieldguide.reporting.page_pictures import write_page
+from fieldguide.reporting.report import most_telling, shown_paths, write_report
 from fieldguide.storage import csv_text, write_json, write_text
 from fieldguide.training.checkpoint import Checkpoints
 from fieldguide.training.session import Session
@@ -42,6 +44,7 @@ from fieldguide.workflow.certainty import learn_from_held_out
 from fieldguide.workflow.claiming import check_same_pictures, claimed
 from fieldguide.workflow.following import Learned, follow, training_data, used_split
 from fieldguide.workflow.looking import look_at
+from fieldguide.workflow.paging import gather, maps_meanwhile, page_thumbnails, remember
 from fieldguide.workflow.provenance import Stages, environment, fingerprint, train_command
 from fieldguide.workflow.scanning import Embedder, refuse_changed, scan_with_progress
 from fieldguide.workflow.scoring import evaluate_parts
@@ -213,20 +216,23 @@ def train(
         with stages.time("evaluate"):
             evaluations = evaluate_parts(bundle, scanned, looked.copies, used, held_out, embeddings, cache)
             changed: tuple[str, ...] = ()
+            classifier = Classifier(bundle, precision=engine.precision)
             checked = evaluations["test"] or evaluations["val"] or evaluations["train"]
             if checked is not None and checked.method != "out-of-fold":
-                changed = check_from_file(Classifier(bundle, precision=engine.precision), root, checked).changed
+                changed = check_from_file(classifier, root, checked).changed
             scores = {part: summarize(e) if e is not None else None for part, e in evaluations.items()}
             for part, evaluation in evaluations.items():
                 if evaluation is not None:
                     write_evaluation(directory / "evaluation", evaluation, scores[part] or {})
-            memory = _memory(embeddings, used)
+            memory = remember(embeddings, used, looked.space if embeddings is scanned.values else None)
             write_memory(directory / "evaluation", memory)
-        with stages.time("report"):
+        with stages.time("report"), ThreadPoolExecutor(1, thread_name_prefix="maps") as pool:
             doubted = _suspects(audit, split)
-            position = {path: i for i, path in enumerate(split.paths)}
-            shown = [position[path] for path in shown_paths(audit=audit, evaluations=evaluations, suspects=doubted)]
-            pictures = thumbnails(root, scanned, shown, preprocessing, cache)
+            told = most_telling(evaluations)
+            page = gather(told, audit, scanned, split, embeddings, memory, seed=seed) if told else None
+            with_maps = maps_meanwhile(pool, classifier, root, told, page) if told and page else lambda: None
+            paths = shown_paths(audit=audit, evaluations=evaluations, suspects=doubted) + (page.paths if page else ())
+            pictures = page_thumbnails(paths, root, scanned, preprocessing, cache)
             if pictures:
                 arrays = {path: np.frombuffer(jpeg, np.uint8) for path, jpeg in pictures.items()}
                 write_tensors(directory / "evaluation" / "thumbnails.safetensors", arrays)
@@ -254,7 +260,15 @@ def train(
                 work=fitted.work,
             )
             _write_history(directory, run)
-            write_report(directory, run=run, audit=audit, evaluations=evaluations, thumbnails=pictures, suspects=doubted)
+            write_report(
+                directory,
+                run=run,
+                audit=audit,
+                evaluations=evaluations,
+                thumbnails=pictures,
+                suspects=doubted,
+                page=lambda: write_page(directory / "evaluation", with_maps()),
+            )
         run = dataclasses.replace(run, seconds=stages.seconds())
         write_json(directory / "run.json", run.to_json())  # last: a folder with run.json is finished, or was interrupted
         if run.interrupted is None:
@@ -282,14 +296,6 @@ def _probe_pixels(scanned: Scan, split: Split, root: Path, preprocessing: Prepro
     if not chosen:
         raise DatasetError(f"Every training picture in {root} has changed or vanished during the run.\nhint: train again.")
     return np.stack(chosen)
-
-
-def _memory(embeddings: NDArray[Any], used: Split) -> Memory:
-    learned_from = np.union1d(used.train, used.val)
-    paths = used.paths
-    return Memory.of(
-        take(embeddings, learned_from), used.labels[learned_from], tuple(paths[i] for i in learned_from), used.class_names
-    )
 
 
 def _write_history(directory: Path, run: Run) -> None:
