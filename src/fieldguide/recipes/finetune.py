@@ -34,7 +34,7 @@ class Finetune(Record):
     needs_val: ClassVar[bool] = True
 
     backbone: str = "efficientnet_lite0"
-    image_size: tuple[int, int] = (160, 160)  # (height, width)
+    image_size: tuple[int, int] = (192, 192)  # (height, width)
     epochs: int = 12
     min_steps: int = 500  # small sets are seen more often, until this many batches have been learned from
     max_steps: int = 1500  # large sets are seen less often, but once
