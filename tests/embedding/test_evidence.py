@@ -152,6 +152,50 @@ def test_a_network_that_averages_with_the_mirrored_picture_looks_where_one_witho
     np.testing.assert_allclose(evidence, plain, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+def test_a_network_of_the_users_own_is_explained_as_well(activation, tmp_path):
+    import keras
+    import tensorflow as tf
+
+    from fieldguide.embedding.engine import network_of_graph
+    from fieldguide.models.own_network import build_own, parts_of
+
+    def build(image_size: tuple[int, int], num_classes: int) -> Any:
+        pixels = keras.Input((*image_size, 3))
+        x = keras.layers.Rescaling(1 / 255)(pixels)
+        x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+        x = keras.layers.Conv2D(12, 3, padding="same", activation=activation, name="last")(x)
+        x = keras.layers.Dense(10, activation="relu")(keras.layers.GlobalAveragePooling2D()(x))
+        return keras.Model(pixels, keras.layers.Dense(num_classes)(x))
+
+    model = build_own(build, image_size=(21, 33), num_classes=3)
+    parts = parts_of(model)
+    save_network(network_of_graph(parts.graph), tmp_path / "own.xml")
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 21, 33, 3), dtype=np.uint8)
+    _, evidence = EvidenceEngine(tmp_path / "own.xml", precision="f32").run(pixels, LinearHead(parts.kernel, parts.bias))
+    inner = model.layers[2]
+    below = keras.Model(inner.inputs[0], inner.get_layer("last").output)
+    maps = tf.convert_to_tensor(below(pixels.astype("f4")))
+    expected = []
+    for number in range(3):
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            x = maps
+            for layer in inner.layers[-3:]:
+                x = layer(x)
+            logit = x[:, number]
+        expected.append(tf.reduce_sum(tape.gradient(logit, maps) * maps, axis=-1).numpy())
+    expected = np.stack(expected, axis=1)
+    expected -= expected.mean(axis=1, keepdims=True)
+    assert evidence.shape == expected.shape == (4, 3, 10, 16)
+    np.testing.assert_allclose(
+        evidence - evidence.mean(axis=(2, 3), keepdims=True),
+        expected - expected.mean(axis=(2, 3), keepdims=True),
+        atol=2e-4 * np.abs(expected).max(),
+        rtol=1e-3,
+    )
+
+
 def test_a_network_whose_end_is_not_known_says_so(tmp_path):
     openvino = openvino_module()
     opset = openvino.opset13

@@ -51,8 +51,10 @@ class EvidenceEngine:
         # Asked of the model: what gives the embedding itself is an output already, and is not added again.
         self._output_of = {_source(end.get_node()).get_friendly_name(): i for i, end in enumerate(model.outputs)}
         self._is_mirrored = [_is_mirrored(node) for node in self._maps]
+        self._are_channels_last = _are_channels_last(self._maps[0])
+        rows = 1 if self._are_channels_last else 2
         shape = self._maps[0].get_output_partial_shape(0)
-        self.map_size: tuple[int, int] = (shape[2].get_length(), shape[3].get_length())
+        self.map_size: tuple[int, int] = (shape[rows].get_length(), shape[rows + 1].get_length())
         self._engine = Engine(model, precision=precision)
 
     def run(self, pixels: NDArray[np.uint8], head: LinearHead) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -93,8 +95,9 @@ class EvidenceEngine:
                     self._add(gradients, source, part)
         total = np.zeros((len(embeddings), len(head.bias), *self.map_size), np.float32)
         for node, is_mirrored in zip(self._maps, self._is_mirrored, strict=True):
-            maps = outputs[self._output_of[node.get_friendly_name()]]  # (num_images, channels, rows, columns)
-            part = np.einsum("nkchw,nchw->nkhw", gradients[node.get_friendly_name()], maps, optimize=True)
+            maps = outputs[self._output_of[node.get_friendly_name()]]
+            sums = "nkhwc,nhwc->nkhw" if self._are_channels_last else "nkchw,nchw->nkhw"
+            part = np.einsum(sums, gradients[node.get_friendly_name()], maps, optimize=True)
             total += part[..., ::-1] if is_mirrored else part
         logits = head.logits(embeddings)
         rest = logits - total.sum(axis=(2, 3))
@@ -133,6 +136,24 @@ def _above_the_maps(nodes: list[Any]) -> tuple[list[Any], list[Any]]:
     if len(sizes) != 1 or not all(axis.is_static for axis in list(maps[0].get_output_partial_shape(0))[1:]):
         raise BundleError("Where this network looks is not known: it does not end in maps of one size.")
     return tail, maps
+
+
+def _are_channels_last(node: Any) -> bool:
+    """Whether maps are (batch, rows, columns, channels), as in networks that come from TensorFlow; else channels are axis 1.
+
+    Raises:
+        BundleError: if nothing below them tells.
+    """
+    while True:
+        kind = node.get_type_name()
+        if "Convolution" in kind or kind in ("MaxPool", "AvgPool"):
+            return False
+        if kind == "Transpose":
+            return bool(_constant(node)[1].tolist() == [0, 2, 3, 1])
+        computed = [one.get_node() for one in node.input_values() if one.get_node().get_type_name() != "Constant"]
+        if not computed:
+            raise BundleError("Where this network looks is not known: its last maps come from no convolution.")
+        node = computed[0]
 
 
 def _source(node: Any) -> Any:
