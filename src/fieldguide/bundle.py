@@ -13,15 +13,13 @@ A bundle holds no code and no pickle. It may come from a stranger: names are fix
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import tempfile
 import weakref
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,13 +35,19 @@ from fieldguide.embedding.temperature import HIGHEST, LOWEST
 from fieldguide.errors import BundleError
 from fieldguide.models.operations import Network
 from fieldguide.records import Preprocessing
-from fieldguide.storage import atomic_directory, read_json, sha256_file, write_json
+from fieldguide.storage import atomic_directory, damaged_as_bundle_error, read_json, sha256_file, unpack_known, write_json
 
 FILES = ("network.xml", "network.bin", "head.safetensors", "weights.safetensors", "probe.safetensors")
 OPTIONAL_FILES = ("novelty.safetensors", "held_out.safetensors")
 NUM_PROBE_PICTURES = 4
 MAX_DIFFERENCE = 1e-3  # of a probability, between the probe and what the network says now
-_MAX_FILE_BYTES = 2_000_000_000
+MAX_BYTES = {
+    "manifest.json": 16_000_000,
+    "network.xml": 64_000_000,
+    **dict.fromkeys(("network.bin", "head.safetensors", "weights.safetensors"), 2_000_000_000),
+    **dict.fromkeys(("probe.safetensors", *OPTIONAL_FILES), 500_000_000),
+}
+_MAX_SIDE = 4096  # of a picture, in pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +77,40 @@ class Bundle:
         parts = [*self.hashes.values(), repr(self.certainty.temperature)]
         return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
+    def engine(self, *, precision: str = "auto", latency: bool = False) -> Engine:
+        """The network at work, as `Engine` says.
+
+        Raises:
+            BundleError: if the network is damaged, or does not fit the head or the preprocessing.
+        """
+        path = self.directory / "network.xml"
+        engine = Engine(path, precision=precision, latency=latency)
+        ends = (engine.image_size, engine.embedding_size)
+        if ends != (self.preprocessing.image_size, len(self.head.kernel)):
+            raise BundleError(
+                f"{path} takes pictures of {ends[0]} and gives {ends[1]} numbers; the manifest says "
+                f"{self.preprocessing.image_size} and the head takes {len(self.head.kernel)}."
+            )
+        return engine
+
     def logits(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
-        """(num_images, embedding_size) -> (num_images, num_classes), divided by the temperature."""
-        return np.asarray(self.head.logits(embeddings) / self.certainty.temperature, np.float32)
+        """(num_images, embedding_size) -> (num_images, num_classes), divided by the temperature.
+
+        Raises:
+            BundleError: if they are no numbers, which the numbers of a stranger can bring about.
+        """
+        with np.errstate(all="ignore"):
+            return self.finite(self.head.logits(embeddings) / self.certainty.temperature)
+
+    def finite(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """The values, in float32.
+
+        Raises:
+            BundleError: if one is infinite or no number.
+        """
+        if not np.isfinite(values).all():
+            raise BundleError(f"The network in {self.directory} gives infinite numbers.\nhint: it is damaged; train again.")
+        return np.asarray(values, np.float32)
 
     def probabilities(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
         """(num_images, embedding_size) -> (num_images, num_classes); rows sum to 1."""
@@ -167,8 +202,12 @@ def read_bundle(source: str | os.PathLike[str]) -> Bundle:
     """
     path = Path(source).expanduser()
     if path.is_file() and zipfile.is_zipfile(path):
-        directory = _unpack(path)
-        bundle = _read(directory)
+        directory = unpack_known(path, "manifest.json", MAX_BYTES)
+        try:
+            bundle = _read(directory)
+        except BundleError:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
         weakref.finalize(bundle, shutil.rmtree, directory, ignore_errors=True)
         return bundle
     for directory in (path / "bundle", path):
@@ -192,11 +231,13 @@ def verify(bundle: Bundle) -> float:
     """
     for name in bundle.hashes:
         _check_hash(bundle.directory, name, bundle.hashes)
+    engine = bundle.engine()
     probe = read_tensors(bundle.directory / "probe.safetensors")
-    with _damaged_as_bundle_error(bundle.directory / "probe.safetensors"):
-        pixels, expected = probe["pixels"].astype(np.uint8), probe["probabilities"]
-    engine = Engine(bundle.directory / "network.xml", precision="auto")
-    difference = float(np.abs(bundle.probabilities(engine.embed(pixels)) - expected).max())
+    with damaged_as_bundle_error(bundle.directory / "probe.safetensors"):
+        pixels, expected = probe["pixels"], probe["probabilities"]
+        if not len(pixels) or expected.shape != (len(pixels), len(bundle.class_names)):
+            raise ValueError(f"{len(pixels)} pictures have answers of shape {expected.shape}")
+        difference = float(np.abs(bundle.probabilities(engine.embed(pixels)) - expected).max())
     # Another precision rounds otherwise; that is no damage, so the bound is wider then.
     bound = MAX_DIFFERENCE if engine.precision == bundle.precision else 0.05
     if not difference <= bound:
@@ -224,26 +265,30 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """
     from safetensors.numpy import load
 
-    with _damaged_as_bundle_error(path):
+    with damaged_as_bundle_error(path):
         return load(path.read_bytes())
 
 
 def _read(directory: Path) -> Bundle:
-    values = read_json(directory / "manifest.json")
-    with _damaged_as_bundle_error(directory / "manifest.json"):
+    values = read_json(directory / "manifest.json", max_bytes=MAX_BYTES["manifest.json"])
+    with damaged_as_bundle_error(directory / "manifest.json"):
         optional = [name for name in OPTIONAL_FILES if name in values["hashes"]]
         hashes = {name: str(values["hashes"][name]) for name in (*FILES, *optional)}
-        class_names = tuple(str(name) for name in values["class_names"])
-        preprocessing = Preprocessing.from_json(values["preprocessing"])
+        class_names = _checked_names(values["class_names"])
+        preprocessing = _checked_preprocessing(Preprocessing.from_json(values["preprocessing"]))
         network = Network.from_json(values["network"])
+        if network.image_size != preprocessing.image_size:
+            raise ValueError(f"the network takes {network.image_size} and pictures are made {preprocessing.image_size}")
         precision, recipe = str(values["precision"]), str(values["recipe"])
     for name in ("network.xml", "network.bin", "head.safetensors", *optional):
         _check_hash(directory, name, hashes)
     head = read_tensors(directory / "head.safetensors")
-    with _damaged_as_bundle_error(directory / "head.safetensors"):
+    with damaged_as_bundle_error(directory / "head.safetensors"):
         kernel, bias = head["kernel"], head["bias"]
         if kernel.ndim != 2 or bias.shape != (len(class_names),) or kernel.shape[1] != len(class_names):
             raise ValueError(f"a head for {len(class_names)} classes has shapes {kernel.shape} and {bias.shape}")
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise ValueError("the head holds numbers that are not finite")
     return Bundle(
         directory=directory,
         class_names=class_names,
@@ -257,21 +302,43 @@ def _read(directory: Path) -> Bundle:
     )
 
 
+def _checked_names(values: Any) -> tuple[str, ...]:
+    names = tuple(values)
+    if not all(isinstance(name, str) and name and name.encode("utf-8") for name in names):
+        raise ValueError("the names of classes should be texts, and not empty")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"each class should have a name of its own; there are {len(names)}, {len(set(names))} of them different"
+        )
+    return names
+
+
+def _checked_preprocessing(given: Preprocessing) -> Preprocessing:
+    size, white = given.image_size, given.sixteen_bit_max
+    if len(size) != 2 or not all(type(side) is int and 1 <= side <= _MAX_SIDE for side in size):
+        raise ValueError(f"image_size should be two whole numbers from 1 to {_MAX_SIDE}; received {size!r}")
+    if given.resize != Preprocessing.resize:
+        raise ValueError(f"pictures should be resized by {Preprocessing.resize}; received {given.resize!r}")
+    if white is not None and not (type(white) is int and 1 <= white <= 65535):
+        raise ValueError(f"sixteen_bit_max should be a whole number from 1 to 65535; received {white!r}")
+    return given
+
+
 def _read_certainty(
     directory: Path, values: Mapping[str, Any], hashes: Mapping[str, str], *, embedding_size: int, num_classes: int
 ) -> Certainty:
-    with _damaged_as_bundle_error(directory / "manifest.json"):
+    with damaged_as_bundle_error(directory / "manifest.json"):
         temperature = float(values["temperature"])
         if not LOWEST <= temperature <= HIGHEST:
             raise ValueError(f"the temperature is {temperature}; expected from {LOWEST} to {HIGHEST}")
     novelty, of_labels = None, None
     if "novelty.safetensors" in hashes:
-        with _damaged_as_bundle_error(directory / "novelty.safetensors"):
+        with damaged_as_bundle_error(directory / "novelty.safetensors"):
             tensors = read_tensors(directory / "novelty.safetensors")
             reject = float(values["novelty"]["reject"])
             novelty = Novelty.from_tensors(tensors, reject=reject, embedding_size=embedding_size, num_classes=num_classes)
     if "held_out.safetensors" in hashes:
-        with _damaged_as_bundle_error(directory / "held_out.safetensors"):
+        with damaged_as_bundle_error(directory / "held_out.safetensors"):
             of_labels = read_tensors(directory / "held_out.safetensors")["of_labels"]
             if of_labels.dtype != np.float32 or of_labels.ndim != 1 or not ((of_labels >= 0) & (of_labels <= 1)).all():
                 raise ValueError("of_labels should be float32 probabilities, one per held-out picture")
@@ -282,45 +349,12 @@ def _check_hash(directory: Path, name: str, hashes: Mapping[str, str]) -> None:
     path = directory / name
     if not path.is_file():
         raise BundleError(f"The bundle {directory} lacks {name}.\nhint: copy the whole folder again, or train again.")
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise BundleError(f"{path} has more than {_MAX_FILE_BYTES:,} bytes.")
+    if path.resolve().parent != directory.resolve():
+        raise BundleError(f"{path} is a link out of the bundle.\nhint: copy the file itself into the folder.")
+    if path.stat().st_size > MAX_BYTES[name]:
+        raise BundleError(f"{path} has more than {MAX_BYTES[name]:,} bytes.")
     if sha256_file(path) != hashes[name]:
         raise BundleError(
             f"{path} is not the file the manifest describes: its SHA-256 differs.\n"
             "hint: it was changed or damaged; copy the bundle again, or train again."
         )
-
-
-@contextlib.contextmanager
-def _damaged_as_bundle_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BundleError:
-        raise
-    except Exception as error:  # a foreign file can make any parser raise anything
-        raise BundleError(f"{path} is damaged: {type(error).__name__}: {error}.\nhint: train again.") from error
-
-
-def _unpack(path: Path) -> Path:
-    """Copies the bundle's files, and no others, out of a zip into a temporary folder."""
-    directory = Path(tempfile.mkdtemp(prefix="fieldguide-bundle-"))
-    try:
-        with zipfile.ZipFile(path) as archive:
-            manifests = [n for n in archive.namelist() if PurePosixPath(n).name == "manifest.json"]
-            if len(manifests) != 1:
-                raise BundleError(f"{path} holds {len(manifests)} bundles; expected one.")
-            parent = PurePosixPath(manifests[0]).parent
-            for name in ("manifest.json", *FILES, *OPTIONAL_FILES):
-                with contextlib.suppress(KeyError):  # a missing file is reported by name later
-                    information = archive.getinfo(str(parent / name))
-                    if information.file_size > _MAX_FILE_BYTES:
-                        raise BundleError(f"{name} in {path} has more than {_MAX_FILE_BYTES:,} bytes.")
-                    with archive.open(information) as source, (directory / name).open("wb") as target:
-                        shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise BundleError(f"{path} cannot be unpacked: {error}.") from error
-    except BundleError:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    return directory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -77,8 +78,7 @@ class Classifier:
     def engine(self, *, latency: bool = False) -> Engine:
         """The network at work: tuned for one picture at a time, or for many."""
         if latency not in self._engines:
-            path = self.bundle.directory / "network.xml"
-            self._engines[latency] = Engine(path, precision=self._precision, latency=latency)
+            self._engines[latency] = self.bundle.engine(precision=self._precision, latency=latency)
         return self._engines[latency]
 
     @overload
@@ -163,20 +163,24 @@ class Classifier:
         Raises:
             BundleError: if that function is needed and missing, or builds another network.
         """
+        from fieldguide.embedding.graph import build_network
         from fieldguide.models.keras_operations import build_keras, set_weights
 
+        weights = self.bundle.weights()
         head, temperature = self.bundle.head, self.certainty.temperature
         if self.bundle.network.architecture == OWN and build is not None:
             return rebuild_own(
                 build,
-                self.bundle.weights(),
+                weights,
                 image_size=self.image_size,
                 kernel=head.kernel / temperature,
                 bias=head.bias / temperature,
             )
+        if self.bundle.network.architecture != OWN:
+            build_network(self.bundle.network, weights)  # refuses numbers that do not fit before Keras makes room for them
         model = build_keras(self.bundle.network, num_classes=len(self.class_names))
         scaled = {"head/kernel": head.kernel / temperature, "head/bias": head.bias / temperature}
-        set_weights(model, {**self.bundle.weights(), **scaled})
+        set_weights(model, {**weights, **scaled})
         return model
 
     def _read_some(self, pictures: Sequence[Picture]) -> list[tuple[str | None, NDArray[np.uint8] | str]]:
@@ -244,7 +248,8 @@ class Classifier:
         if not len(embeddings):
             return
         probabilities, novelty = self.bundle.probabilities(embeddings), self.certainty.novelty
-        scores = novelty.scores(embeddings) if novelty else np.full(len(embeddings), np.nan, np.float32)
+        with np.errstate(all="ignore"):
+            scores = self.bundle.finite(novelty.scores(embeddings)) if novelty else np.zeros(len(embeddings), np.float32)
         are_strange = novelty.is_strange(scores) if novelty else np.zeros(len(embeddings), bool)
         sets = None if self.set_coverage is None else self.certainty.sets(probabilities, self.set_coverage)
         for i, row in enumerate(probabilities):
@@ -306,6 +311,12 @@ def _failed(path: str | None, error: str) -> Prediction:
     return Prediction(path=path, class_name=None, nearest_class=None, probability=None, error=error)
 
 
+def _folder_name(class_name: str) -> str:
+    """A class as one folder: a bundle from a stranger may call its classes `../../bin`, a CSV file `cats/black`."""
+    name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", class_name)
+    return "_" * len(name) if set(name) <= {".", " "} else name
+
+
 def copy_into_class_folder(prediction: Prediction, directory: Path) -> Path:
     """Copies a classified picture into `directory/CLASS`; the original stays, and no file there is overwritten.
 
@@ -314,7 +325,7 @@ def copy_into_class_folder(prediction: Prediction, directory: Path) -> Path:
     """
     if prediction.path is None or prediction.nearest_class is None:
         raise DatasetError("Only a picture that came from a file and could be read can be copied.")
-    folder = directory / (prediction.class_name or NONE_OF_THESE)
+    folder = directory / _folder_name(prediction.class_name or NONE_OF_THESE)
     source = Path(prediction.path)
     target, number = folder / source.name, 1
     try:

@@ -14,8 +14,9 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import platformdirs
@@ -23,6 +24,7 @@ import platformdirs
 from fieldguide.errors import BundleError, FieldguideError
 
 FORMAT_VERSION = 1
+MAX_JSON_BYTES = 2_000_000_000  # of our own; the split of ten million pictures has about one
 
 
 def cache_directory() -> Path:
@@ -146,14 +148,18 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """What `write_json` wrote.
 
     Raises:
-        BundleError: if the file is missing, is no JSON object, or was written by a newer version.
+        BundleError: if the file is missing, larger than `max_bytes`, no JSON object, or written by a newer version.
     """
     try:
+        if path.stat().st_size > max_bytes:
+            raise BundleError(f"{path} has more than {max_bytes:,} bytes, which fieldguide never writes.")
         values = json.loads(path.read_text(encoding="utf-8"))
+    except BundleError:
+        raise
     except FileNotFoundError as error:
         raise BundleError(f"{path.name} is missing in {path.parent}.\nhint: give the folder of a finished run.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -166,6 +172,61 @@ def read_json(path: Path) -> dict[str, Any]:
             "hint: update fieldguide."
         )
     return values
+
+
+@contextlib.contextmanager
+def damaged_as_bundle_error(path: Path) -> Iterator[None]:
+    """Says of whatever the block raises that this file is damaged: a foreign file can make any parser raise anything.
+
+    Raises:
+        BundleError: in place of any other exception.
+    """
+    try:
+        yield
+    except BundleError:
+        raise
+    except Exception as error:
+        raise BundleError(f"{path} is damaged: {type(error).__name__}: {error}.\nhint: train again.") from error
+
+
+def unpack_known(path: Path, marker: str, max_bytes: Mapping[str, int]) -> Path:
+    """Copies the files of those names, and no others, out of a zip into a new temporary folder.
+
+    They lie beside the one file called `marker`, in whatever folder of the archive. Names in the archive are compared and
+    never used as paths; what an archive says of a size is a limit to what is unpacked.
+
+    Args:
+        path: of the zip.
+        marker: one of the names.
+        max_bytes: of each name, unpacked.
+
+    Raises:
+        BundleError: if there is not one marker, or a file is too large, there twice, or damaged.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="fieldguide-bundle-"))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            markers = [member for member in members if PurePosixPath(member.filename).name == marker]
+            if len(markers) != 1:
+                raise BundleError(f"{path} holds {len(markers)} bundles; expected one.")
+            parent = PurePosixPath(markers[0].filename).parent
+            for name, limit in max_bytes.items():
+                found = [member for member in members if member.filename == str(parent / name)]
+                if len(found) > 1:
+                    raise BundleError(f"{path} holds {name} twice.")
+                for member in found:  # a missing file is reported by name later
+                    if member.file_size > limit:
+                        raise BundleError(f"{name} in {path} has {member.file_size:,} bytes; at most {limit:,} are read.")
+                    with archive.open(member) as source, (directory / name).open("wb") as target:
+                        shutil.copyfileobj(source, target)
+    except BundleError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    except Exception as error:  # a foreign archive can make zipfile raise anything
+        shutil.rmtree(directory, ignore_errors=True)
+        raise BundleError(f"{path} cannot be unpacked: {error}.") from error
+    return directory
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldguide.embedding.foreign import check_operations, check_start
 from fieldguide.errors import BundleError, RecipeError
 from fieldguide.storage import saving
 
@@ -86,6 +87,7 @@ def read_network(path: Path) -> Any:
     Raises:
         BundleError: if it cannot be read, or does not take pictures and give embeddings.
     """
+    check_start(path)
     try:
         network = core().read_model(path)
     except RuntimeError as error:
@@ -95,6 +97,7 @@ def read_network(path: Path) -> Any:
         raise BundleError(
             f"{path} should take pictures, u8[?,height,width,3], and give embeddings, f32[?,size]; it has {' and '.join(ends)}."
         )
+    check_operations(network, str(path))
     return network
 
 
@@ -121,6 +124,10 @@ def network_of_graph(content: bytes) -> Any:
     name_by_position(network)
     if not _takes_pictures(network):
         raise RecipeError("The model gives no embedding of a fixed size.\nhint: end it in a Dense layer.")
+    try:
+        check_operations(network, "The model")
+    except BundleError as error:
+        raise RecipeError(str(error)) from error
     return network
 
 

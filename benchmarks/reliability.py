@@ -1,0 +1,158 @@
+"""Faults put into fieldguide on purpose, and what became of the work: the figures of reliability.md.
+
+    python benchmarks/reliability.py kills [COUNT]       kill -9 at COUNT (50) random moments, over the recipes in turn
+    python benchmarks/reliability.py faults              the tests of broken files, disks, caches, bundles and interruptions
+    python benchmarks/reliability.py fuzz [MINUTES]      mutated files into every reader (see fuzzing.py), MINUTES (10) in all
+    python benchmarks/reliability.py page                writes reliability.md from the results
+
+Each kill is a row in results/kills.csv; the command goes on where it was cut off. A run of some seconds on pictures made on
+the spot is killed, taken up again by the same command, and compared with a run that nobody killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import RESULTS, add_row, read_rows
+from PIL import Image
+
+CHECKPOINT_SECONDS = 1.0  # in place of 30: the runs are that much shorter
+RECIPES = {
+    "transfer": "Transfer()",
+    "classic": "Classic(image_size=(32, 32), filters=(8, 16), units=16, epochs=60, min_steps=0, batch_size=4)",
+    "finetune": "Finetune(image_size=(64, 64), epochs=3, min_steps=0, batch_size=8, precision='f32')",
+}
+COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
+TRAIN = f"""
+import sys
+import fieldguide
+from fieldguide.training import checkpoint
+from fieldguide.workflow.provenance import Stages
+checkpoint.INTERVAL_SECONDS = {CHECKPOINT_SECONDS}
+original = Stages.time
+def time(self, name):
+    print(name, flush=True)
+    return original(self, name)
+Stages.time = time
+folder, out, recipe = sys.argv[1:]
+run = fieldguide.train(folder, out=out, recipe=eval("fieldguide." + recipe), progress=False)
+print("done", flush=True)
+"""
+
+
+def kills(count: int = 50) -> None:
+    """Kills and resumes until there are `count` rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        dataset = _pictures(work / "pictures")
+        references: dict[str, tuple[Path, float]] = {}
+        while (number := len(read_rows("kills"))) < count:
+            recipe = list(RECIPES)[number % len(RECIPES)]
+            if recipe not in references:
+                started = time.perf_counter()
+                out = work / "unkilled" / recipe
+                _finish(dataset, out, recipe, work / "caches" / recipe)
+                references[recipe] = out, time.perf_counter() - started
+            add_row("kills", _kill(number, recipe, dataset, work, *references[recipe]))
+
+
+def _kill(number: int, recipe: str, dataset: Path, work: Path, reference: Path, seconds: float) -> dict[str, Any]:
+    """One run, killed once or twice at random moments and taken up again."""
+    chance = random.Random(number)
+    out, cache = work / "killed" / str(number), work / "caches" / str(number)
+    stages: list[str] = []
+    moments: list[str] = []
+    while not stages or (len(stages) < 2 and chance.random() < 0.3):
+        moment = chance.uniform(0.02, 0.95) * seconds
+        stage = _start_and_kill(dataset, out, recipe, cache, moment)
+        if stage is None:  # it was done before: another moment, in a new folder
+            out, cache, stages, moments = out.with_name(f"{out.name}a"), cache.with_name(f"{cache.name}a"), [], []
+            seconds *= 0.8
+            continue
+        stages.append(stage)
+        moments.append(f"{moment:.1f}")
+    started = time.perf_counter()
+    outcome = _finish(dataset, out, recipe, cache) or _difference(reference, out)
+    values = json.loads((out / "run.json").read_text(encoding="utf-8")) if (out / "run.json").is_file() else {}
+    done = values.get("work") or {}
+    return {
+        "number": number,
+        "recipe": recipe,
+        "killed_after_seconds": " ".join(moments),
+        "stage": " ".join(stages),
+        "outcome": outcome or "equal to the bit",
+        "steps": done.get("steps", ""),
+        "repeated_steps": done.get("repeated_steps", ""),
+        "resumed_seconds": round(time.perf_counter() - started, 1),
+        "unkilled_seconds": round(seconds, 1),
+    }
+
+
+def _start(dataset: Path, out: Path, recipe: str, cache: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", TRAIN, str(dataset), str(out), RECIPES[recipe]]
+    environment = {**os.environ, "FIELDGUIDE_CACHE": str(cache)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def _start_and_kill(dataset: Path, out: Path, recipe: str, cache: Path, moment: float) -> str | None:
+    """The stage it was in, with a dash for a space; None if it was done before that moment."""
+    process = _start(dataset, out, recipe, cache)
+    timer = threading.Timer(moment, process.send_signal, [getattr(signal, "SIGKILL", signal.SIGTERM)])
+    timer.start()
+    lines = process.communicate()[0].split("\n")[:-1]
+    timer.cancel()
+    return None if "done" in lines else (lines[-1] if lines else "start").replace(" ", "-")
+
+
+def _finish(dataset: Path, out: Path, recipe: str, cache: Path) -> str:
+    """What went wrong, or nothing."""
+    process = _start(dataset, out, recipe, cache)
+    _, error = process.communicate(timeout=1800)
+    if process.returncode:
+        return f"ended with {process.returncode}: {error.strip().splitlines()[-1][:200] if error.strip() else ''}"
+    return ""
+
+
+def _difference(reference: Path, run: Path) -> str:
+    """Which of what must be equal is not."""
+    one, other = _kept(reference), _kept(run)
+    return "differs: " + " ".join(sorted(n for n in {*one, *other} if one.get(n) != other.get(n))) if one != other else ""
+
+
+def _kept(run: Path) -> dict[str, str]:
+    """The bundle, the split, the findings, every prediction, and the history without its times, as hashes."""
+    found = [*(run / "bundle").iterdir(), *(run / "evaluation").glob("*.safetensors"), run / "split.json", run / "audit.json"]
+    kept = {path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    history = json.loads((run / "run.json").read_text(encoding="utf-8"))["history"]
+    rows = [{name: value for name, value in row.items() if "seconds" not in name} for row in history]
+    return {**kept, "history": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
+
+
+def _pictures(folder: Path) -> Path:
+    """Three colors with noise, 40 pictures each."""
+    for label, (name, color) in enumerate(COLORS.items()):
+        (folder / name).mkdir(parents=True)
+        for number in range(40):
+            noise = np.random.default_rng(1000 * label + number).normal(0, 25, (72, 72, 3))
+            Image.fromarray(np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)).save(folder / name / f"{number}.png")
+    return folder
+
+
+if __name__ == "__main__":
+    what, *numbers = sys.argv[1:] or ["help"]
+    actions = {"kills": kills}
+    if what not in actions or RESULTS is None:
+        raise SystemExit(__doc__)
+    actions[what](*(int(number) for number in numbers))
