@@ -16,14 +16,15 @@ from fieldguide.errors import BundleError
 # By their names in OpenVINO. No loops, no branches, no state, no chance, no strings, no sub-networks.
 OPERATIONS = frozenset(
     """
-    Abs Add AvgPool AdaptiveAvgPool BatchNormInference BatchToSpace Broadcast Ceiling Clamp Concat Constant Convert ConvertLike
-    Convolution ConvolutionBackpropData Cos CumSum DepthToSpace Divide Einsum Elu Equal Erf Exp FakeQuantize Floor FloorMod
-    Gather GatherND Gelu Greater GreaterEqual GroupConvolution GroupConvolutionBackpropData GroupNormalization HSigmoid HSwish
-    HardSigmoid Interpolate LRN Less LessEqual Log LogSoftmax LogicalAnd LogicalNot LogicalOr MVN MatMul MaxPool Maximum Minimum
-    Mish Mod Multiply Negative NormalizeL2 NotEqual OneHot PRelu Pad Parameter Power Range ReduceL1 ReduceL2 ReduceMax
-    ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Result Roll Round ScaledDotProductAttention Select Selu ShapeOf Sigmoid Sign
-    Sin Slice SoftMax SoftPlus SoftSign Softmax SpaceToBatch SpaceToDepth Split Sqrt SquaredDifference Squeeze StridedSlice
-    Subtract Swish Tanh Tile Transpose Unsqueeze VariadicSplit
+    Abs AdaptiveAvgPool Add AvgPool BatchNormInference BatchToSpace Broadcast Ceiling Clamp Concat Constant Convert
+    ConvertLike Convolution ConvolutionBackpropData Cos CumSum DepthToSpace Divide Einsum Elu Equal Erf Exp FakeQuantize
+    Floor FloorMod Gather GatherND Gelu Greater GreaterEqual GroupConvolution GroupConvolutionBackpropData
+    GroupNormalization HSigmoid HSwish HardSigmoid Interpolate LRN Less LessEqual Log LogSoftmax LogicalAnd LogicalNot
+    LogicalOr MVN MatMul MaxPool Maximum Minimum Mish Mod Multiply Negative NormalizeL2 NotEqual OneHot PRelu Pad
+    Parameter Power Range ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Result Roll
+    Round ScaledDotProductAttention Select Selu ShapeOf Sigmoid Sign Sin Slice SoftPlus SoftSign Softmax SpaceToBatch
+    SpaceToDepth Split Sqrt SquaredDifference Squeeze StridedSlice Subtract Swish Tanh Tile Transpose Unsqueeze
+    VariadicSplit
     """.split()
 )
 MAX_NUMBERS = 2**28  # of one output of one layer, for one picture: 1 GB
