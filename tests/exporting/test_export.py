@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ import numpy as np
 import pytest
 
 import fieldguide
+from fieldguide import workflow
 from fieldguide.classifier import Classifier
 from fieldguide.errors import BundleError, DatasetError, EngineError, RecipeError
 from fieldguide.exporting import onnx_file, parity
 from fieldguide.exporting.elsewhere import answers_of, shuffled_tiles
 from fieldguide.exporting.export import read_export, write_export
 from fieldguide.exporting.parity import Parity, Pictures
+from fieldguide.exporting.timing import ExportTiming
 from tests.conftest import cli
 
 GOOD = Parity(
@@ -96,7 +100,7 @@ def test_a_file_that_cannot_be_run_says_why(
         (directory / "model.onnx").write_bytes(b"no model")
 
     monkeypatch.setattr(onnx_file, "write", write)
-    with pytest.raises(EngineError, match=r"exported onnx file cannot be run: (.|\n)*model\.onnx"):
+    with pytest.raises(EngineError, match=r"exported file .onnx_file. cannot be run: (.|\n)*model\.onnx"):
         write_export(tiny_classifier, tmp_path / "onnx", "onnx", pictures=test_pictures)
     assert list(tmp_path.iterdir()) == []
 
@@ -178,7 +182,8 @@ def test_shuffled_tiles_are_the_same_pixels_in_other_places() -> None:
 
 def test_the_fresh_process_times_batches(tiny_classifier: Classifier, test_pictures: Pictures, tmp_path: Path) -> None:
     onnx_file.write(tiny_classifier, tmp_path, {"fieldguide": "0"}, ())
-    found = answers_of(tmp_path, "onnx", "tensor", test_pictures.paths[:11], image_size=(32, 40), timed=(1, 4))
+    settings = {"preprocessing": tiny_classifier.bundle.preprocessing, "timed": (1, 4)}
+    found = answers_of(tmp_path, "onnx_file", test_pictures.paths[:11], **settings)["tensor"]
     assert found.outputs["probabilities"].shape == (11, 3)
     assert 0 < found.seconds["cold_start"] < 60
     for size in ("1", "4"):
@@ -196,3 +201,39 @@ def test_a_network_that_pools_answers_a_batch_in_which_no_picture_can_be_read(ti
     predictions = tiny_classifier.predict([b"no picture", b"none either"])
     assert all(prediction.error for prediction in predictions)
     assert tiny_classifier.engine().embed(np.empty((0, 32, 40, 3), np.uint8)).shape == (0, 6)
+
+
+def test_an_export_of_a_run_comes_with_its_model_card(run_folder: Path, tmp_path: Path) -> None:
+    done = fieldguide.export(run_folder, "openvino", out=tmp_path / "openvino")
+    assert "MODEL_CARD.md" in done.files
+    assert (tmp_path / "openvino" / "MODEL_CARD.md").read_text(encoding="utf-8") == fieldguide.card(run_folder)
+
+
+def test_bench_export_gives_a_row_a_format_and_keeps_nothing(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
+    assert cli("bench-export", str(run_folder), "--format", "onnx", "--format", "litert-int8", "--json") == 0
+    engine, onnx, without = json.loads(capsys.readouterr().out)
+    assert [row["format"] for row in (engine, onnx, without)] == ["fieldguide", "onnx", "litert-int8"]
+    for row in (engine, onnx):
+        assert 1e6 < row["size_bytes"] < 30e6 and 0 < row["cold_start_seconds"] < 60 and row["error"] is None
+        for size in (1, 32):
+            assert 0 < row[f"batch_{size}_p50_seconds"] <= row[f"batch_{size}_p99_seconds"] < 60
+    assert onnx["parity"]["accuracy_after"] == 1.0 and onnx["picture_parity"]["num_images"] == 25
+    assert "pip install 'fieldguide[litert]'" in without["error"] and without["size_bytes"] is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bench_export_prints_one_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    row = ExportTiming("onnx", 20_300_000, 0.5, 0.010, 0.012, 0.320, 0.400, dataclasses.replace(GOOD, num_images=256))
+    rows = (row, ExportTiming("litert", error="This needs ai_edge_litert.\nhint: install it"))
+    monkeypatch.setattr(workflow, "bench_export", lambda *args, **options: rows)
+    assert cli("bench-export", "run") == 0
+    head, first, second, last = capsys.readouterr().out.splitlines()
+    assert "cold start" in head and "accuracy" in head
+    for figure in ("onnx", "20.3", "0.50 s", "10.0", "12.0", "320.0", "400.0", "90.00%", "1.0e-06", "n = 256"):
+        assert figure in first
+    assert second == "litert  This needs ai_edge_litert." and "milliseconds" in last
+    assert cli("bench-export", "run", "--format", "pickle") == 2

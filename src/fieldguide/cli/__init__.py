@@ -17,10 +17,26 @@ from fieldguide.cli.asking import compare, evaluate, explain, predict, report, v
 from fieldguide.cli.learning import audit, demo, lr_find, reproduce, train
 from fieldguide.cli.printing import say
 from fieldguide.cli.serving import serve
-from fieldguide.cli.shipping import export
+from fieldguide.cli.shipping import bench_export, card, export
 from fieldguide.errors import FieldguideError
 
-VERBS = (demo, audit, lr_find, train, evaluate, predict, explain, report, compare, reproduce, serve, export, verify)
+VERBS = (
+    demo,
+    audit,
+    lr_find,
+    train,
+    evaluate,
+    predict,
+    explain,
+    report,
+    compare,
+    reproduce,
+    serve,
+    export,
+    bench_export,
+    card,
+    verify,
+)
 
 app = typer.Typer(
     name="fieldguide",

@@ -6,6 +6,8 @@ format's runtime is one of them, and says whether it did.
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -22,7 +24,8 @@ from numpy.typing import NDArray
 
 from fieldguide.data import decoding
 from fieldguide.errors import EngineError
-from fieldguide.exporting.formats import PICTURE
+from fieldguide.exporting.formats import PICTURE, TENSOR
+from fieldguide.records import Preprocessing
 
 _BATCH = 8
 _WARM_UP = 3
@@ -42,24 +45,24 @@ class Answers:
 
 def answers_of(
     directory: Path,
-    format_name: str,
-    contract: str,
+    module: str,
     paths: Sequence[Path],
     *,
-    image_size: tuple[int, int],
-    sixteen_bit_max: int | None = None,
+    contracts: Sequence[str] = (TENSOR,),
+    preprocessing: Preprocessing,
+    most_at_once: int | None = None,
     shuffled: bool = False,
     timed: Sequence[int] = (),
-) -> Answers:
-    """Lets the files in a folder answer pictures, in a fresh process.
+) -> dict[str, Answers]:
+    """Lets the files in a folder answer pictures, in a fresh process; the answers by contract.
 
     Args:
         directory: what the format's `write` wrote.
-        format_name: its name.
-        contract: "tensor" gets each picture resized by `fieldguide.data.decoding`, "picture" as it was decoded.
+        module: the name of the format's module in this package.
         paths: of the pictures.
-        image_size: (height, width) that the network takes.
-        sixteen_bit_max: the value of white in 16-bit grey pictures.
+        contracts: "tensor" gets each picture resized by `fieldguide.data.decoding`, "picture" as it was decoded.
+        preprocessing: of the network.
+        most_at_once: pictures in a batch; None: any number.
         shuffled: each picture is cut into tiles that are put together anew: see `shuffled_tiles`.
         timed: sizes of batches to time.
 
@@ -67,17 +70,18 @@ def answers_of(
         EngineError: if the process fails; the message holds what it said last.
     """
     with tempfile.TemporaryDirectory(prefix="fieldguide-export-") as folder:
-        job, out = Path(folder, "job.json"), Path(folder, "outputs.npz")
+        job = Path(folder, "job.json")
         values = {
             "directory": os.path.abspath(directory),
-            "format": format_name,
-            "contract": contract,
+            "module": module,
+            "contracts": list(contracts),
             "paths": [os.path.abspath(path) for path in paths],
-            "image_size": list(image_size),
-            "sixteen_bit_max": sixteen_bit_max,
+            "image_size": list(preprocessing.image_size),
+            "sixteen_bit_max": preprocessing.sixteen_bit_max,
+            "most_at_once": most_at_once,
             "shuffled": shuffled,
             "timed": list(timed),
-            "out": str(out),
+            "out": folder,
             "started": time.time(),
         }
         job.write_text(json.dumps(values), encoding="utf-8")
@@ -88,13 +92,17 @@ def answers_of(
                 command, env=quiet, capture_output=True, encoding="utf-8", timeout=_LONGEST_SECONDS, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise EngineError(f"The exported {format_name} file did not answer within {_LONGEST_SECONDS} seconds.") from error
+            raise EngineError(f"The exported file ({module}) did not answer within {_LONGEST_SECONDS} seconds.") from error
         if done.returncode:
             last = "\n".join(done.stderr.strip().splitlines()[-3:])
-            raise EngineError(f"The exported {format_name} file cannot be run: {last}")
+            raise EngineError(f"The exported file ({module}) cannot be run: {last}")
         facts = json.loads(done.stdout.strip().splitlines()[-1])
-        with np.load(out, allow_pickle=False) as arrays:
-            return Answers({name: arrays[name] for name in arrays.files}, facts["is_tensorflow_loaded"], facts["seconds"])
+        found = {}
+        for contract in contracts:
+            with np.load(Path(folder, f"{contract}.npz"), allow_pickle=False) as arrays:
+                outputs = {name: arrays[name] for name in arrays.files}
+            found[contract] = Answers(outputs, facts["is_tensorflow_loaded"], facts["seconds"])
+        return found
 
 
 def shuffled_tiles(pixels: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
@@ -111,28 +119,28 @@ def shuffled_tiles(pixels: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
 
 def _main(job_path: str) -> None:
     job = json.loads(Path(job_path).read_text(encoding="utf-8"))
-    from fieldguide.exporting.formats import format_named
-
-    chosen = format_named(job["format"])
-    run = chosen.load_module().load(Path(job["directory"]), job["contract"])
-    most = 1 if job["contract"] == PICTURE else chosen.most_at_once or _BATCH
-    pixels = _pictures(job)
-    first = [next(pixels)]
-    run(first[0][None])
-    seconds: dict[str, Any] = {"cold_start": time.time() - job["started"]}
-    outputs = [run(np.stack(batch)) for batch in _batches((p for part in (first, pixels) for p in part), most)]
-    for size in job["timed"]:
-        seconds[str(size)] = _timing(run, first[0], size, chosen.most_at_once)
-    arrays: dict[str, Any] = {name: np.concatenate([o[name] for o in outputs]) for name in outputs[0]}
-    np.savez(job["out"], **arrays)
+    module = importlib.import_module(f"fieldguide.exporting.{job['module']}")
+    seconds: dict[str, Any] = {}
+    for contract in job["contracts"]:
+        run = module.load(Path(job["directory"]), contract)
+        pixels = _pictures(job, contract)
+        first = next(pixels)
+        run(first[None])
+        seconds.setdefault("cold_start", time.time() - job["started"])
+        at_once = 1 if contract == PICTURE else job["most_at_once"] or _BATCH
+        outputs = [run(np.stack(batch)) for batch in _batches(itertools.chain([first], pixels), at_once)]
+        for size in job["timed"]:
+            seconds[str(size)] = _timing(run, first, size, job["most_at_once"])
+        arrays: dict[str, Any] = {name: np.concatenate([o[name] for o in outputs]) for name in outputs[0]}
+        np.savez(Path(job["out"], f"{contract}.npz"), **arrays)
     print(json.dumps({"is_tensorflow_loaded": "tensorflow" in sys.modules, "seconds": seconds}))
 
 
-def _pictures(job: Mapping[str, Any]) -> Iterator[NDArray[np.uint8]]:
+def _pictures(job: Mapping[str, Any], contract: str) -> Iterator[NDArray[np.uint8]]:
     size, white = tuple(job["image_size"]), job["sixteen_bit_max"]
     for number, path in enumerate(job["paths"]):
         pixels = decoding.decode(decoding.read_file(path), cover=size, sixteen_bit_max=white).pixels
-        if job["contract"] != PICTURE:
+        if contract != PICTURE:
             pixels = decoding.shrink(pixels, size)
         yield shuffled_tiles(pixels, number) if job["shuffled"] else pixels
 

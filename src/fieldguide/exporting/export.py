@@ -73,9 +73,7 @@ def write_export(
     with _leaving_nothing(directory.parent), atomic_directory(directory) as temporary:
         chosen.load_module().write(classifier, temporary, metadata, calibration)
         size = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
-        parities = {
-            contract: check(classifier, compared, temporary, format_name, chosen, contract) for contract in chosen.contracts
-        }
+        parities = check(classifier, compared, temporary, chosen)
         for name, text in (texts or {}).items():
             write_text(temporary / name, text)
         files = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())

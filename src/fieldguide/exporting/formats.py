@@ -29,6 +29,7 @@ class FormatModule(Protocol):
     """A module that writes one format, and reads it by its own runtime."""
 
     RUNTIME: str  # the distribution that runs it
+    FILES: dict[str, str]  # contract -> what it needs, below the folder of the export
 
     def write(self, classifier: Classifier, directory: Path, metadata: Mapping[str, Any], calibration: Sequence[Path]) -> None:
         """Writes the files of the format into an empty folder.

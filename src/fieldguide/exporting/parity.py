@@ -68,57 +68,53 @@ class Pictures:
     labels: NDArray[np.int64] | None
 
 
-def check(
-    classifier: Classifier, pictures: Pictures, directory: Path, format_name: str, chosen: Format, contract: str
-) -> Parity:
-    """Compares the files of a format in a folder with the engine.
+def check(classifier: Classifier, pictures: Pictures, directory: Path, chosen: Format) -> dict[str, Parity]:
+    """Compares the files of a format in a folder with the engine; what was found by contract.
 
     Args:
         classifier: at precision f32.
         pictures: to compare on.
         directory: what the format's `write` wrote.
-        format_name: its name.
         chosen: the format.
-        contract: "tensor" or "picture".
 
     Raises:
-        EngineError: if the file cannot be run, or differs by more than its bounds allow.
+        DatasetError: if no picture can be read.
+        EngineError: if the files cannot be run, or differ by more than the bounds allow.
     """
-    preprocessing = classifier.bundle.preprocessing
     predictions = list(classifier.predict_many(list(pictures.paths)))
     readable = [i for i, prediction in enumerate(predictions) if prediction.error is None]
     if not readable:
         raise DatasetError(_NO_PICTURES.format(count=len(predictions)))
-    shown = Pictures([pictures.paths[i] for i in readable], None if pictures.labels is None else pictures.labels[readable])
+    paths = [pictures.paths[i] for i in readable]
+    labels = None if pictures.labels is None else pictures.labels[readable]
     engine = _as_outputs(classifier, [predictions[i] for i in readable])
-
-    def answer(paths: Sequence[Path], shuffled: bool = False) -> Answers:
-        size, white = preprocessing.image_size, preprocessing.sixteen_bit_max
-        return answers_of(directory, format_name, contract, paths, image_size=size, sixteen_bit_max=white, shuffled=shuffled)
-
-    found = answer(shown.paths)
-    file = dict(found.outputs)
-    facts: dict[str, Any] = {}
-    if NOVELTY in engine:
-        facts = _compared_novelty(engine, file)
-        if chosen.is_quantized:
-            paths = shown.paths[:: max(1, len(shown.paths) // NUM_STRANGERS)]
-            by_engine = _as_outputs(classifier, list(classifier.predict_many(_shuffled(paths, preprocessing))))
+    settings: dict[str, Any] = {
+        "preprocessing": classifier.bundle.preprocessing,
+        "most_at_once": chosen.most_at_once,
+        "contracts": chosen.contracts,
+    }
+    found = answers_of(directory, chosen.module, paths, **settings)
+    strangers: dict[str, Answers] = {}
+    by_engine: dict[str, NDArray[Any]] = {}
+    if chosen.is_quantized and NOVELTY in engine:
+        few = paths[:: max(1, len(paths) // NUM_STRANGERS)]
+        strangers = answers_of(directory, chosen.module, few, **settings, shuffled=True)
+        shuffled = _shuffled(few, classifier.bundle.preprocessing)
+        by_engine = _as_outputs(classifier, list(classifier.predict_many(shuffled)))
+    result = {}
+    for contract, answers in found.items():
+        facts = _compared(engine, answers.outputs, labels)
+        if contract in strangers:
             facts["auroc_before"] = _auroc(engine[NOVELTY], by_engine[NOVELTY])
-            facts["auroc_after"] = _auroc(file[NOVELTY], answer(paths, shuffled=True).outputs[NOVELTY])
-    before, after = engine[PROBABILITIES].argmax(axis=1), file[PROBABILITIES].argmax(axis=1)
-    parity = Parity(
-        num_images=len(shown.paths),
-        top1_agreement=float((before == after).mean()),
-        max_abs_diff=_largest(file[PROBABILITIES], engine[PROBABILITIES]),
-        accuracy_before=None if shown.labels is None else float((before == shown.labels).mean()),
-        accuracy_after=None if shown.labels is None else float((after == shown.labels).mean()),
-        runtime=runtime_version(chosen.load_module()),
-        is_tensorflow_loaded=found.is_tensorflow_loaded,
-        **facts,
-    )
-    _hold(parity, _bounds(chosen, contract), f"The {format_name} file ({contract} contract)")
-    return parity
+            facts["auroc_after"] = _auroc(answers.outputs[NOVELTY], strangers[contract].outputs[NOVELTY])
+        result[contract] = Parity(
+            num_images=len(paths),
+            runtime=runtime_version(chosen.load_module()),
+            is_tensorflow_loaded=answers.is_tensorflow_loaded,
+            **facts,
+        )
+        _hold(result[contract], _bounds(chosen, contract), f"The exported file ({chosen.module}, {contract} contract)")
+    return result
 
 
 def spread(pictures: Pictures, count: int) -> Pictures:
@@ -137,13 +133,22 @@ def _as_outputs(classifier: Classifier, predictions: Sequence[Prediction]) -> di
     return found
 
 
-def _compared_novelty(engine: Mapping[str, NDArray[Any]], file: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    return {
-        "novelty_max_abs_diff": _largest(file[NOVELTY], engine[NOVELTY]),
-        "none_of_these_agreement": float((file[NONE_OF_THESE] == engine[NONE_OF_THESE]).mean()),
-        "turned_away_before": float(engine[NONE_OF_THESE].mean()),
-        "turned_away_after": float(file[NONE_OF_THESE].mean()),
+def _compared(
+    engine: Mapping[str, NDArray[Any]], file: Mapping[str, NDArray[Any]], labels: NDArray[np.int64] | None
+) -> dict[str, Any]:
+    before, after = engine[PROBABILITIES].argmax(axis=1), file[PROBABILITIES].argmax(axis=1)
+    facts: dict[str, Any] = {
+        "top1_agreement": float((before == after).mean()),
+        "max_abs_diff": _largest(file[PROBABILITIES], engine[PROBABILITIES]),
+        "accuracy_before": None if labels is None else float((before == labels).mean()),
+        "accuracy_after": None if labels is None else float((after == labels).mean()),
     }
+    if NOVELTY in engine:
+        facts["novelty_max_abs_diff"] = _largest(file[NOVELTY], engine[NOVELTY])
+        facts["none_of_these_agreement"] = float((file[NONE_OF_THESE] == engine[NONE_OF_THESE]).mean())
+        facts["turned_away_before"] = float(engine[NONE_OF_THESE].mean())
+        facts["turned_away_after"] = float(file[NONE_OF_THESE].mean())
+    return facts
 
 
 def _shuffled(paths: Sequence[Path], preprocessing: Preprocessing) -> Iterator[NDArray[np.uint8]]:

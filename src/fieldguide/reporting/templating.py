@@ -8,11 +8,14 @@ from typing import Any
 import jinja2
 
 
-def environment(*filters: Callable[..., Any]) -> jinja2.Environment:
-    """The templates of `reporting/templates`, with functions as filters under their own names."""
+def environment(*filters: Callable[..., Any], autoescape: bool = True) -> jinja2.Environment:
+    """The templates of `reporting/templates`, with functions as filters under their own names.
+
+    `autoescape` is for HTML; without it each name and sentence has to be escaped by a filter.
+    """
     result = jinja2.Environment(
         loader=jinja2.PackageLoader("fieldguide.reporting", "templates"),
-        autoescape=True,
+        autoescape=autoescape,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,

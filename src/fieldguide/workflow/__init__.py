@@ -7,11 +7,25 @@
 
 from fieldguide.workflow.comparing import compare
 from fieldguide.workflow.explaining import explain
-from fieldguide.workflow.exporting import export
+from fieldguide.workflow.exporting import bench_export, card, export
 from fieldguide.workflow.finished import evaluate, predict, report, verify
 from fieldguide.workflow.inspection import audit
 from fieldguide.workflow.rates import lr_find
 from fieldguide.workflow.reproducing import reproduce
 from fieldguide.workflow.training import train
 
-__all__ = ["audit", "compare", "evaluate", "explain", "export", "lr_find", "predict", "report", "reproduce", "train", "verify"]
+__all__ = [
+    "audit",
+    "bench_export",
+    "card",
+    "compare",
+    "evaluate",
+    "explain",
+    "export",
+    "lr_find",
+    "predict",
+    "report",
+    "reproduce",
+    "train",
+    "verify",
+]

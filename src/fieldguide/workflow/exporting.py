@@ -1,12 +1,14 @@
-"""A finished run as files for other programs: `export`."""
+"""A finished run as files for other programs: `export`; what each costs: `bench_export`; the model card: `card`."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fieldguide.bundle import read_bundle
 from fieldguide.classifier import Classifier, load
 from fieldguide.data.index import labelled_pictures
 from fieldguide.errors import DatasetError
@@ -14,8 +16,12 @@ from fieldguide.evaluation.evaluate import read_evaluation
 from fieldguide.exporting.export import Export, refuse_occupied, write_export
 from fieldguide.exporting.formats import format_named
 from fieldguide.exporting.parity import Pictures
-from fieldguide.records import Split
-from fieldguide.storage import read_json
+from fieldguide.exporting.timing import ExportTiming, time_exports
+from fieldguide.records import PARTS, Audit, Run, Split
+from fieldguide.reporting.model_card import model_card
+from fieldguide.storage import read_json, write_text
+
+CARD_FILE = "MODEL_CARD.md"
 
 
 def export(
@@ -58,7 +64,65 @@ def export(
     classifier = load(run, precision="f32", reject=reject)
     pictures = pictures_of(run, classifier, data)
     calibration = training_pictures(Path(run)) if chosen.is_quantized else ()
-    return write_export(classifier, Path(out), format, pictures=pictures, calibration=calibration)
+    texts = {CARD_FILE: card(run)} if (Path(run) / "run.json").is_file() else {}
+    return write_export(classifier, Path(out), format, pictures=pictures, calibration=calibration, texts=texts)
+
+
+def bench_export(
+    run: str | os.PathLike[str],
+    *,
+    formats: Sequence[str] = (),
+    data: str | os.PathLike[str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[ExportTiming, ...]:
+    """Exports every format, proves it, and times it on this machine; the bundle itself, as `predict` runs it, comes first.
+
+    Nothing is kept. A format that cannot be written here, for want of an optional part for instance, has a row that says why.
+
+    Args:
+        run: a run folder; with `data` also a bundle folder or a zip, but for formats that are calibrated.
+        formats: names; all when empty.
+        data: labelled pictures to compare on instead, as in `evaluate`.
+        say: called with a line before each format.
+
+    Raises:
+        RecipeError: if there is no such format.
+        DatasetError: if there are no pictures to compare on.
+        BundleError: if the run is not finished.
+    """
+    classifier = load(run, precision="f32")
+    pictures = pictures_of(run, classifier, data)
+    calibration = training_pictures(Path(run)) if (Path(run) / "split.json").is_file() else ()
+    return time_exports(classifier, formats=formats, pictures=pictures, calibration=calibration, say=say)
+
+
+def card(run: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> str:
+    """The model card of a finished run, in Markdown; what only its maker can say is marked as to be filled in.
+
+    Args:
+        run: a run folder.
+        out: a file to write it to as well. One that is there is not overwritten.
+
+    Raises:
+        BundleError: if the run is not finished.
+        DatasetError: if the file is there already.
+    """
+    directory = Path(run)
+    if out is not None and Path(out).exists():
+        raise DatasetError(f"{os.fspath(out)!r} is there already.\nhint: give another name with `--out`.")
+    bundle = read_bundle(directory)
+    finished = Run.from_json({**read_json(directory / "run.json"), "directory": str(directory)})
+    written = model_card(
+        name=directory.resolve().name,
+        run=finished,
+        audit=Audit.from_json(read_json(directory / "audit.json")),
+        evaluations={part: read_evaluation(directory / "evaluation", part) for part in PARTS},
+        image_size=bundle.preprocessing.image_size,
+        model_hash=bundle.model_hash,
+    )
+    if out is not None:
+        write_text(Path(out), written)
+    return written
 
 
 def pictures_of(run: str | os.PathLike[str], classifier: Classifier, data: str | os.PathLike[str] | None) -> Pictures:
