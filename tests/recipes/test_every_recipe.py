@@ -1,4 +1,4 @@
-"""The contract that every recipe keeps: it trains a step, ships, predicts what was scored, and goes on where it was cut off."""
+"""The contract that every recipe keeps: it trains a step, ships, predicts what was scored, says why, and goes on where it was cut off."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ def test_it_trains_saves_loads_predicts_the_same_and_resumes(
     answers = classifier.predict([tiny_folder / path for path in scored.paths])
     probabilities = np.array([[answer.probabilities[c] for c in scored.class_names] for answer in answers])
     np.testing.assert_allclose(probabilities, scored.probabilities, atol=1e-3)
+    why = fieldguide.explain(classifier, tiny_folder / scored.paths[0])
+    assert why.evidence is not None and why.place is not None and len(why.nearest) == 5
     pixels = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (30, 200)])
     logits = classifier.to_keras()(pixels, training=False).numpy()
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
