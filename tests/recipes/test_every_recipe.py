@@ -1,4 +1,4 @@
-"""The contract of every recipe: it trains a step, ships, predicts what was scored, says why, and goes on where it was cut off."""
+"""The contract of every recipe: it trains a step, ships, predicts what was scored, says why, and goes on where it was cut."""
 
 from __future__ import annotations
 
