@@ -99,6 +99,7 @@ def main() -> None:
             "larger_than_middle": round(float((shown > centre).mean()), 3),
             "turned_shown": round(float((shown > before).mean()), 3),
             "turned_random": round(float((random > before).mean()), 3),
+            "accuracy": float((answered == np.array([index.images[i].label for i in chosen])).mean()),
         },
     )
 
