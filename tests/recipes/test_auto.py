@@ -16,7 +16,8 @@ from fieldguide.errors import DatasetError, RecipeError
 from fieldguide.evaluation.evaluate import read_evaluation
 from fieldguide.recipes import auto
 from fieldguide.recipes.auto import Auto, will_pay
-from fieldguide.records import Run
+from fieldguide.recipes.recipe import Recipe
+from fieldguide.records import Run, Split
 from fieldguide.workflow import following
 from tests.recipes.test_every_recipe import shipped
 
@@ -49,8 +50,6 @@ def test_it_pays_where_a_third_of_the_errors_is_more_than_chance(rows, expected)
 
 
 def test_settings_out_of_range_are_refused():
-    with pytest.raises(RecipeError, match="budget_seconds"):
-        Auto(budget_seconds=5)
     with pytest.raises(RecipeError, match="backbone"):
         Auto(backbone="lite9")
     with pytest.raises(RecipeError, match="image_size"):
@@ -130,14 +129,23 @@ def test_with_little_time_left_it_does_not_begin(always_pays, tiny_folder, tmp_p
     assert run.chosen == "transfer" and any("less than 60 s are left" in note for note in run.notes)
 
 
-def test_pictures_that_change_meanwhile_are_noticed(always_pays, tiny_folder, tmp_path, monkeypatch):
-    original = SMALL.func.num_steps
+def test_more_pixels_than_a_default_may_take_are_not_kept(always_pays, tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "MOST_BYTES", 78 * 40 * 32 * 3 - 1)  # one byte too few for these pictures
+    said: list[str] = []
+    run = train(tiny_folder, tmp_path / "auto", say=said.append)
+    assert run.chosen == "transfer" and "fine-tune" in run.seconds and not run.work
+    assert any("78 pictures of 40 x 32 pixels" in note and "--recipe finetune" in note for note in run.notes)
+    assert any("was left out" in line for line in said)
 
-    def changed(self: Any, num_images: int) -> int:
+
+def test_pictures_that_change_meanwhile_are_noticed(always_pays, tiny_folder, tmp_path, monkeypatch):
+    original = following.used_split
+
+    def changed(split: Split, recipe: Recipe) -> Split:
         picture = next((tiny_folder / "test_set").rglob("*.jpg"))
         picture.write_bytes(next((tiny_folder / "training_set").rglob("*.jpg")).read_bytes())
-        return original(self, num_images)
+        return original(split, recipe)
 
-    monkeypatch.setattr(SMALL.func, "num_steps", changed)
+    monkeypatch.setattr("fieldguide.workflow.training.used_split", changed)
     with pytest.raises(DatasetError, match="have changed while"):
         train(tiny_folder, tmp_path / "auto")

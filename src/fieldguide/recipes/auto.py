@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fieldguide.errors import RecipeError
 from fieldguide.recipes.finetune import Finetune
-from fieldguide.recipes.fitted import Fitted, FollowUp
+from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.recipe import TrainingData
 from fieldguide.recipes.transfer import Transfer
 
@@ -29,13 +28,6 @@ class Auto(Transfer):
 
     name: ClassVar[str] = "auto"
 
-    budget_seconds: float = 300.0  # of fine-tuning, where its usual length would be longer than some minutes
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.budget_seconds >= SHORTEST_SECONDS:
-            raise RecipeError(f"budget_seconds must be {SHORTEST_SECONDS:g} or more; received {self.budget_seconds}.")
-
     def fit(self, data: TrainingData) -> Fitted:
         """What `transfer` finds, and what should follow.
 
@@ -49,11 +41,7 @@ class Auto(Transfer):
             pays, reason = False, f"{reason} But less than {SHORTEST_SECONDS:.0f} s are left."
         reason = f"{'Fine-tuning' if pays else 'No fine-tuning'}: {reason}"
         data.session.say(reason)
-        follow_up = None
-        if pays:
-            recipe = Finetune(backbone=self.backbone)
-            is_long = recipe.num_steps(len(data.train.labels)) > recipe.max_steps
-            follow_up = FollowUp(recipe, self.budget_seconds if is_long else None)
+        follow_up = Finetune(backbone=self.backbone) if pays else None
         return dataclasses.replace(fitted, notes=(*fitted.notes, reason), made_by=Transfer.name, follow_up=follow_up)
 
 

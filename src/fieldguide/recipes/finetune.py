@@ -37,7 +37,7 @@ class Finetune(Record):
     image_size: tuple[int, int] = (192, 192)  # (height, width)
     epochs: int = 12
     min_steps: int = 500  # small sets are seen more often, until this many batches have been learned from
-    max_steps: int = 1500  # large sets are seen less often, but once
+    max_steps: int = 1200  # large sets are seen less often, but once
     batch_size: int = 32
     learning_rate: float = 5e-4  # peak, after the warm-up
     weight_decay: float = 0.05
@@ -79,10 +79,6 @@ class Finetune(Record):
         steps = math.ceil(num_images / self.batch_size)
         most = max(1, self.max_steps // steps)
         return max(min(self.epochs, most), math.ceil(self.min_steps / steps))
-
-    def num_steps(self, num_images: int) -> int:
-        """Batches in all."""
-        return self.num_epochs(num_images) * math.ceil(num_images / self.batch_size)
 
     def fit(self, data: TrainingData) -> Fitted:
         """Fits the head of `transfer`, then trains all from there; the better of the two on validation is what comes back.

@@ -24,14 +24,6 @@ class OutOfFold:
     folds: NDArray[np.int64]  # (len(positions),); the fold that held each picture out
 
 
-@dataclass(frozen=True)
-class FollowUp:
-    """A recipe that learns from pixels, to be tried next: what it makes ships if it does better on validation."""
-
-    recipe: Recipe
-    budget_seconds: float | None  # None: it takes as long as it says itself
-
-
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """A trained network, ready to be bundled.
@@ -47,7 +39,7 @@ class Fitted:
         interrupted: the signal by which the user ended training early, SIGINT or SIGTERM.
         num_correct: validation pictures it names rightly, where it was chosen by them.
         made_by: the name of the recipe whose work it is, where another one was asked for.
-        follow_up: what should be tried next.
+        follow_up: a recipe that learns from pixels, to be tried next: its work ships if it does better on validation.
         work: of a network that was trained: steps, repeated_steps (lost with a process that was killed), starts.
     """
 
@@ -64,4 +56,4 @@ class Fitted:
     graph: bytes | None = None
     num_correct: int | None = None
     made_by: str | None = None
-    follow_up: FollowUp | None = None
+    follow_up: Recipe | None = None

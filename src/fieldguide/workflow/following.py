@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
 from fieldguide.records import Preprocessing, Split
 from fieldguide.training.session import Session
 from fieldguide.workflow.scanning import refuse_changed
+
+MOST_BYTES = 4_000_000_000  # of pixels that nobody asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,18 +74,27 @@ def follow(
         DatasetError: if the pictures have changed meanwhile.
         RecipeError: as the recipe's `fit`.
     """
-    follow_up = first.fitted.follow_up
-    if follow_up is None:
+    recipe = first.fitted.follow_up
+    if recipe is None:
         return first
-    preprocessing = dataclasses.replace(first.preprocessing, image_size=follow_up.recipe.image_size)
+    num_images, (height, width) = len(first.scanned.images), recipe.image_size
+    size_bytes = num_images * height * width * 3
+    if size_bytes > MOST_BYTES:
+        reason = (
+            f"{recipe.name} was left out: {num_images:,} pictures of {height} x {width} pixels take {size_bytes / 1e9:.1f} GB "
+            f"of disk and more than a few minutes. `--recipe {recipe.name}` does it all the same."
+        )
+        session.say(reason)
+        return dataclasses.replace(
+            first, fitted=dataclasses.replace(first.fitted, notes=(*first.fitted.notes, reason), follow_up=None)
+        )
+    preprocessing = dataclasses.replace(first.preprocessing, image_size=recipe.image_size)
     scanned = scan_pixels(preprocessing)
     refuse_changed(scanned, first.scanned)
-    used = used_split(split, follow_up.recipe)
-    if follow_up.budget_seconds is not None and session.deadline is None:
-        session = dataclasses.replace(session, deadline=time.perf_counter() + follow_up.budget_seconds)
-    fitted = follow_up.recipe.fit(training_data(scanned, used, seed=seed, session=session))
+    used = used_split(split, recipe)
+    fitted = recipe.fit(training_data(scanned, used, seed=seed, session=session))
     before, after = _val_accuracy(first, used), (fitted.num_correct or 0) / len(used.val)
-    name = follow_up.recipe.name
+    name = recipe.name
     outcome = (
         f"{name if after > before else 'The frozen network'} was kept: of {len(used.val):,} validation pictures "
         f"{name} names {after:.1%} rightly, the frozen network {before:.1%}."
@@ -93,7 +103,7 @@ def follow(
     if after > before:
         notes = (*first.fitted.notes, outcome, *fitted.notes[1:])
         fitted = dataclasses.replace(fitted, notes=notes, learning_curve=first.fitted.learning_curve)
-        return Learned(follow_up.recipe, fitted, scanned, used, preprocessing, None)
+        return Learned(recipe, fitted, scanned, used, preprocessing, None)
     kept = dataclasses.replace(
         first.fitted,
         notes=(*first.fitted.notes, outcome),
