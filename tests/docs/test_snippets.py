@@ -24,6 +24,8 @@ MOST_COLUMNS = 96  # what the theme shows on a wide screen
 NOT_RUN = {
     "install.sh": "it installs this package, as `make setup` does before any test",
     "time.sh": "it trains for ten minutes",
+    "scratch.sh": "it trains for minutes, whatever the pictures; scratch_settings.py runs",
+    "scratch_validated.sh": "as scratch.sh",
     "serve.sh": "it runs until it is stopped; tests/serving starts it",
     "serve_open.sh": "as serve.sh",
     "serve_behind_proxy.sh": "as serve.sh",
@@ -38,6 +40,7 @@ SLOW = {  # each trains once or more, or imports TensorFlow; own_pictures.sh and
     "csv_file.sh",
     "finetune.sh",
     "groups.sh",
+    "scratch_settings.py",
     "leave_out.sh",
     "lr_find.sh",
     "merge_subfolders.sh",

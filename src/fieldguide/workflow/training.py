@@ -310,7 +310,7 @@ def _notes(index: ImageIndex, evaluations: Mapping[str, Evaluation | None], chan
             f"{len(changed)} of the pictures that were to be asked again from file have changed or vanished during the run "
             f"({changed[0]}{', ...' if len(changed) > 1 else ''}); the scores are of what they were when it began."
         )
-    if evaluations["test"] is not None:
+    if evaluations["test"] is not None or evaluations["val"] is None:
         return notes
     return [
         *notes,
