@@ -28,6 +28,8 @@ NOT_RUN = {
     "scratch_validated.sh": "as scratch.sh",
     "serve.sh": "it runs until it is stopped; tests/serving starts it",
     "serve_open.sh": "as serve.sh",
+    "serve_collect.sh": "as serve.sh",
+    "also.sh": "it learns from corrections, which nobody made; tests/data/test_also.py trains with some",
     "serve_behind_proxy.sh": "as serve.sh",
     "serve_curl.sh": "it asks a server; tests/serving runs it",
     "serve_client.py": "it asks a server; tests/serving runs it",
