@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo check test test-slow docs notebooks bench clean
+.PHONY: setup demo check test test-slow audit docs notebooks bench clean
 
 setup: $(INSTALLED)
 
@@ -36,6 +36,10 @@ test-slow: setup
 docs: setup
 	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 	$(BIN)/python docs/check_links.py build/docs
+
+audit: setup  # known vulnerabilities of what constraints.txt pins; where the database cannot be asked, it says so
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[audit]'
+	$(BIN)/python benchmarks/vulnerabilities.py
 
 notebooks: setup  # writes them anew and runs them; `--text` instead keeps the outputs
 	$(BIN)/python notebooks/build.py

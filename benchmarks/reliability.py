@@ -21,11 +21,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
-from measure import RESULTS, add_row, read_rows
+from measure import add_row, read_rows
 from PIL import Image
 
 CHECKPOINT_SECONDS = 1.0  # in place of 30: the runs are that much shorter
@@ -35,6 +37,13 @@ RECIPES = {
     "finetune": "Finetune(image_size=(64, 64), epochs=3, min_steps=0, batch_size=8, precision='f32')",
 }
 COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
+FAULTS = {
+    "test_corpus": "broken and hostile pictures, names and folders",
+    "test_foreign_bundles": "bundles from strangers",
+    "test_full_disk": "full and read-only disks, at every stage",
+    "test_faults": "damaged runs and caches, two trainings at once, clocks that jump",
+    "test_resume": "kills, signals, other plans and other pictures",
+}
 TRAIN = f"""
 import sys
 import fieldguide
@@ -140,6 +149,95 @@ def _kept(run: Path) -> dict[str, str]:
     return {**kept, "history": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
 
 
+def fuzz(minutes: int = 10) -> None:
+    """A process for each target, one after the other; a row each, with what was found."""
+    targets = ("picture", "csv_list", "folder_names", "manifest", "bundle_file", "zip_of_bundle", "record")
+    for target in targets:
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = minutes * 60 / len(targets)
+            command = [sys.executable, str(Path(__file__).with_name("fuzzing.py")), target, f"{seconds:.0f}", folder]
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+            found = [path.read_text(encoding="utf-8").strip().splitlines()[-1] for path in Path(folder).glob("*.txt")]
+            if done.returncode:  # what takes a whole process down is the worst of all
+                found.append(f"the process ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+            lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+            counts = json.loads(lines[-1]) if lines else {"engine": "", "seconds": "", "runs": "", "findings": ""}
+            add_row("fuzz", {"target": target, **counts, "findings": len(found), "what": " | ".join(sorted(set(found)))[:500]})
+
+
+def faults() -> None:
+    """Runs the tests that inject faults, and counts them by file."""
+    root = Path(__file__).parent.parent
+    for name, what in FAULTS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder) / "report.xml"
+            marks = ["-m", "slow or not slow"]
+            command = [sys.executable, "-m", "pytest", "-q", "-n0", *marks, f"tests/{name}.py", f"--junitxml={report}"]
+            subprocess.run(command, cwd=root, check=False, stdout=subprocess.DEVNULL)
+            suite = ElementTree.parse(report).getroot()[0].attrib  # our own file
+        tried, lost = int(suite["tests"]) - int(suite["skipped"]), int(suite["failures"]) + int(suite["errors"])
+        add_row("faults", {"what": what, "tests": name, "tried": tried, "survived": tried - lost, "lost": lost})
+
+
+def page() -> None:
+    """Writes reliability.md."""
+    Path(__file__).with_name("reliability.md").write_text(_page(), encoding="utf-8")
+
+
+def _page() -> str:
+    killed, fuzzed = read_rows("kills"), read_rows("fuzz")
+    latest = {row["tests"]: row for row in read_rows("faults")}
+    lost = [row for row in killed if row["outcome"] != "equal to the bit"]
+    moments = sum(len(row["stage"].split()) for row in killed)
+    lines = [
+        "# What was broken on purpose, and what was lost",
+        "",
+        "Made by `python benchmarks/reliability.py page` from `results/kills.csv`, `results/faults.csv` and",
+        "`results/fuzz.csv`. Zero lost is the only pass.",
+        "",
+        "## Killed",
+        "",
+        f"`kill -9` at {moments} random moments in {len(killed)} runs, then the same command: {len(killed) - len(lost)} equal",
+        "to the bit to a run that nobody killed (every file of the bundle, the split, the audit, every prediction, the history",
+        f"without its times); {len(lost)} lost.",
+        "",
+        "| recipe | runs | kills | equal to the bit | most steps repeated, of | stages in which it was killed |",
+        "|---|---|---|---|---|---|",
+    ]
+    for recipe in dict.fromkeys(row["recipe"] for row in killed):
+        rows = [row for row in killed if row["recipe"] == recipe]
+        equal = sum(row["outcome"] == "equal to the bit" for row in rows)
+        steps = max((int(row["repeated_steps"] or 0) for row in rows), default=0)
+        total = next((row["steps"] for row in rows if row["steps"]), "")
+        stages = Counter(stage for row in rows for stage in row["stage"].split())
+        named = ", ".join(f"{stage.replace('-', ' ')} {count}" for stage, count in stages.most_common())
+        repeated = f"{steps} of {total}" if total else "trains no network"
+        lines.append(f"| {recipe} | {len(rows)} | {sum(stages.values())} | {equal} | {repeated} | {named} |")
+    lines += [
+        "",
+        f"Checkpoints were {CHECKPOINT_SECONDS:g} s apart; they are 30 s apart outside of this benchmark.",
+        "",
+        "## Broken files, disks, caches and bundles",
+        "",
+        "| what | tried | survived | lost |",
+        "|---|---|---|---|",
+        *(f"| {row['what']} | {row['tried']} | {row['survived']} | {row['lost']} |" for row in latest.values()),
+        "",
+        "## Fuzzed",
+        "",
+        "| reader | engine | minutes | inputs | findings |",
+        "|---|---|---|---|---|",
+    ]
+    for target in dict.fromkeys(row["target"] for row in fuzzed):
+        rows = [row for row in fuzzed if row["target"] == target]
+        minutes = sum(float(row["seconds"] or 0) for row in rows) / 60
+        engine = ", ".join(dict.fromkeys(row["engine"] for row in rows if row["engine"]))
+        found = "; ".join(row["what"] for row in rows if row["what"]) or "none"
+        inputs = sum(int(row["runs"] or 0) for row in rows)
+        lines.append(f"| {target.replace('_', ' ')} | {engine} | {minutes:.1f} | {inputs:,} | {found} |")
+    return "\n".join(lines) + "\n"
+
+
 def _pictures(folder: Path) -> Path:
     """Three colors with noise, 40 pictures each."""
     for label, (name, color) in enumerate(COLORS.items()):
@@ -152,7 +250,7 @@ def _pictures(folder: Path) -> Path:
 
 if __name__ == "__main__":
     what, *numbers = sys.argv[1:] or ["help"]
-    actions = {"kills": kills}
-    if what not in actions or RESULTS is None:
+    actions = {"kills": kills, "faults": faults, "fuzz": fuzz, "page": page}
+    if what not in actions:
         raise SystemExit(__doc__)
     actions[what](*(int(number) for number in numbers))

@@ -215,7 +215,11 @@ def read_bundle(source: str | os.PathLike[str]) -> Bundle:
             return _read(directory)
     if not path.exists():
         raise BundleError(f"There is no run or bundle {str(path)!r}.\nhint: `fieldguide train DIR` makes one.")
-    if (path / "bundle").is_dir() or (path / "recipe.json").is_file():
+    if (path / "bundle").is_dir():
+        raise BundleError(
+            f"The bundle {path / 'bundle'} lacks manifest.json.\nhint: copy the whole folder again, or train again."
+        )
+    if (path / "recipe.json").is_file():
         raise BundleError(f"The run {str(path)!r} was not finished: it has no bundle.\nhint: train again.")
     raise BundleError(
         f"{str(path)!r} is no run, no bundle and no zip of one: there is no manifest.json in it.\n"

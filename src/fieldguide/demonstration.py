@@ -17,7 +17,7 @@ from fieldguide.recipes.recipe import Recipe
 from fieldguide.recipes.registry import RECIPES
 from fieldguide.recipes.transfer import Transfer
 from fieldguide.records import Run
-from fieldguide.storage import read_json
+from fieldguide.storage import read_record
 
 _SIDE = 64  # px
 _NUM_TEST = 360
@@ -80,7 +80,7 @@ def demo(directory: Path = Path("demo"), *, say: Callable[[str], None] = print) 
         finished = directory / "runs" / recipe.name / "run.json"
         if finished.is_file():
             say(f"trained before; delete {finished.parent} to train again")
-            run = Run.from_json(read_json(finished))
+            run = read_record(Run, finished)
         else:
             run = workflow.train(pictures, out=finished.parent, recipe=recipe, say=say)
         test = run.scores["test"]

@@ -17,11 +17,12 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import platformdirs
 
 from fieldguide.errors import BundleError, FieldguideError
+from fieldguide.records import Record
 
 FORMAT_VERSION = 1
 MAX_JSON_BYTES = 2_000_000_000  # of our own; the split of ten million pictures has about one
@@ -187,6 +188,20 @@ def damaged_as_bundle_error(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise BundleError(f"{path} is damaged: {type(error).__name__}: {error}.\nhint: train again.") from error
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read_record(kind: type[R], path: Path, **changes: Any) -> R:
+    """The record that a file of `write_json` holds, with some values replaced.
+
+    Raises:
+        BundleError: if the file is missing or damaged, or holds something else.
+    """
+    values = read_json(path)
+    with damaged_as_bundle_error(path):
+        return kind.from_json({**values, **changes})
 
 
 def unpack_known(path: Path, marker: str, max_bytes: Mapping[str, int]) -> Path:

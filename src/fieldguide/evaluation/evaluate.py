@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from fieldguide.bundle import MAX_DIFFERENCE, Bundle, read_tensors, write_tensors
 from fieldguide.classifier import Classifier
 from fieldguide.data.decoding import read_file
-from fieldguide.errors import DatasetError, DecodeError, EngineError
+from fieldguide.errors import BundleError, DatasetError, DecodeError, EngineError
 from fieldguide.records import Evaluation, Skipped
-from fieldguide.storage import read_json, sha256, write_json
+from fieldguide.storage import damaged_as_bundle_error, read_json, sha256, sha256_file, write_json
 
 NUM_CHECKED = 64
 _MAX_NOVELTY_DIFFERENCE = 1e-2  # the border lies at 1
@@ -144,26 +144,37 @@ def write_evaluation(directory: Path, evaluation: Evaluation, summary: Mapping[s
     arrays = {"probabilities": evaluation.probabilities}
     if evaluation.novelties is not None:
         arrays["novelties"] = evaluation.novelties
-    write_tensors(directory / f"{evaluation.part}.safetensors", arrays)
-    write_json(directory / f"{evaluation.part}.json", {**values, "summary": dict(summary)})
+    tensors = directory / f"{evaluation.part}.safetensors"
+    write_tensors(tensors, arrays)
+    write_json(
+        directory / f"{evaluation.part}.json", {**values, "summary": dict(summary), "tensors_sha256": sha256_file(tensors)}
+    )
 
 
 def read_evaluation(directory: Path, part: str) -> Evaluation | None:
-    """What `write_evaluation` wrote; None if that part was not evaluated."""
-    if not (directory / f"{part}.json").is_file():
+    """What `write_evaluation` wrote; None if that part was not evaluated.
+
+    Raises:
+        BundleError: if one of its files is missing or damaged.
+    """
+    path, tensors = directory / f"{part}.json", directory / f"{part}.safetensors"
+    if not path.is_file() and not tensors.is_file():
         return None
-    values = read_json(directory / f"{part}.json")
-    arrays = read_tensors(directory / f"{part}.safetensors")
-    return Evaluation(
-        part=part,
-        class_names=tuple(values["class_names"]),
-        labels=np.array(values["labels"], dtype=np.int64),
-        probabilities=arrays["probabilities"],
-        paths=tuple(values["paths"]),
-        method=values["method"],
-        leaked=tuple(values["leaked"]),
-        novelties=arrays.get("novelties"),
-        reject=values.get("reject", 0.0),
-        times_scored=values["times_scored"],
-        digests=tuple(values.get("digests", ())),
-    )
+    values = read_json(path)
+    arrays = read_tensors(tensors)
+    if values.get("tensors_sha256") not in (None, sha256_file(tensors)):  # None: of an older version
+        raise BundleError(f"{tensors} is damaged: its SHA-256 differs.\nhint: train again.")
+    with damaged_as_bundle_error(path):
+        return Evaluation(
+            part=part,
+            class_names=tuple(values["class_names"]),
+            labels=np.array(values["labels"], dtype=np.int64),
+            probabilities=arrays["probabilities"],
+            paths=tuple(values["paths"]),
+            method=values["method"],
+            leaked=tuple(values["leaked"]),
+            novelties=arrays.get("novelties"),
+            reject=values.get("reject", 0.0),
+            times_scored=values["times_scored"],
+            digests=tuple(values.get("digests", ())),
+        )

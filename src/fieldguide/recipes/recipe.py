@@ -49,11 +49,7 @@ class Recipe(Protocol):
     """
 
     name: ClassVar[str]
-
-    @property
-    def needs_val(self) -> bool:
-        """If not, a validation part that we carved ourselves is learned from as well."""
-        ...
+    needs_val: ClassVar[bool]  # if not, a validation part that we carved ourselves is learned from as well
 
     @property
     def image_size(self) -> tuple[int, int]:

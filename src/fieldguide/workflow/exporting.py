@@ -19,7 +19,7 @@ from fieldguide.exporting.parity import Pictures
 from fieldguide.exporting.timing import ExportTiming, time_exports
 from fieldguide.records import PARTS, Audit, Run, Split
 from fieldguide.reporting.model_card import model_card
-from fieldguide.storage import read_json, write_text
+from fieldguide.storage import read_json, read_record, write_text
 
 CARD_FILE = "MODEL_CARD.md"
 
@@ -111,11 +111,11 @@ def card(run: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = No
     if out is not None and Path(out).exists():
         raise DatasetError(f"{os.fspath(out)!r} is there already.\nhint: give another name with `--out`.")
     bundle = read_bundle(directory)
-    finished = Run.from_json({**read_json(directory / "run.json"), "directory": str(directory)})
+    finished = read_record(Run, directory / "run.json", directory=str(directory))
     written = model_card(
         name=directory.resolve().name,
         run=finished,
-        audit=Audit.from_json(read_json(directory / "audit.json")),
+        audit=read_record(Audit, directory / "audit.json"),
         evaluations={part: read_evaluation(directory / "evaluation", part) for part in PARTS},
         image_size=bundle.preprocessing.image_size,
         model_hash=bundle.model_hash,
@@ -157,6 +157,6 @@ def training_pictures(run: Path) -> list[Path]:
     Raises:
         BundleError: if it is no run folder.
     """
-    split = Split.from_json(read_json(run / "split.json"))
+    split = read_record(Split, run / "split.json")
     root = Path(read_json(run / "index.json")["root"])
     return [root / split.images[i].path for i in split.train]

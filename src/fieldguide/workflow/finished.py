@@ -16,7 +16,7 @@ from fieldguide.evaluation.evaluate import evaluate_pictures, read_evaluation
 from fieldguide.records import PARTS, Audit, Evaluation, Prediction, Run
 from fieldguide.reporting.page_pictures import read_page
 from fieldguide.reporting.report import write_report
-from fieldguide.storage import read_json
+from fieldguide.storage import read_json, read_record
 
 
 def evaluate(run: str | os.PathLike[str], *, data: str | os.PathLike[str] | None = None, precision: str = "auto") -> Evaluation:
@@ -73,14 +73,13 @@ def report(run: str | os.PathLike[str]) -> Path:
         BundleError: if the run is not finished.
     """
     directory = Path(run)
-    values = read_json(directory / "run.json")
-    finished = Run.from_json({**values, "directory": str(directory)})
+    finished = read_record(Run, directory / "run.json", directory=str(directory))
     pictures_path = directory / "evaluation" / "thumbnails.safetensors"
     pictures = read_tensors(pictures_path) if pictures_path.is_file() else {}
     return write_report(
         directory,
         run=finished,
-        audit=Audit.from_json(read_json(directory / "audit.json")),
+        audit=read_record(Audit, directory / "audit.json"),
         evaluations={part: read_evaluation(directory / "evaluation", part) for part in PARTS},
         thumbnails={path: jpeg.tobytes() for path, jpeg in pictures.items()},
         suspects=read_json(directory / "evaluation" / "suspects.json")["suspects"],

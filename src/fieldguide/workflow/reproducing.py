@@ -15,7 +15,7 @@ from fieldguide.errors import BundleError
 from fieldguide.evaluation.evaluate import read_evaluation
 from fieldguide.recipes.registry import recipe_class
 from fieldguide.records import PARTS, Record, Run
-from fieldguide.storage import read_json
+from fieldguide.storage import read_record
 from fieldguide.workflow.training import train
 
 _NOT_OF_THE_MACHINE = ("dataset", "date", "command")
@@ -66,7 +66,7 @@ def reproduce(
         RecipeError: if its recipe is not one of ours.
     """
     directory = Path(run)
-    first = Run.from_json({**read_json(directory / "run.json"), "directory": str(directory)})
+    first = read_record(Run, directory / "run.json", directory=str(directory))
     if not first.arguments:
         raise BundleError(f"{str(directory)!r} does not say how it was made: an older version wrote it.\nhint: train again.")
     given = first.arguments
@@ -75,7 +75,6 @@ def reproduce(
         out=out or directory.with_name(f"{directory.resolve().name}-again"),
         recipe=cast(Any, recipe_class(first.recipe)).from_json(first.settings),
         seed=first.seed,
-        also=given.get("also"),
         group_by=given["group_by"],
         exclude_classes=given["exclude_class"],
         merge_subfolders=given["merge_subfolders"],

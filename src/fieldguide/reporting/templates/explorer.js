@@ -106,9 +106,10 @@
     find("tiles").replaceChildren();
     state.drawn = 0;
     draw();
-    const held = data.numScored < data.numEvaluated ? " on this page" : "";
-    const some = state.listed.length < state.pictures.length ? `${state.listed.length.toLocaleString("en")} of ` : "";
-    find("count").textContent = some + counted(state.pictures.length) + held;
+    find("count").textContent =
+      state.listed.length === state.pictures.length
+        ? counted(state.listed.length)
+        : `${state.listed.length.toLocaleString("en")} of ${counted(state.pictures.length)}`;
   };
 
   const tile = (i) => {

@@ -1,1 +1,0 @@
-fieldguide train dataset/ --also corrections/

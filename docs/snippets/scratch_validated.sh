@@ -1,1 +1,0 @@
-fieldguide train dataset/ --recipe scratch --set validate=true

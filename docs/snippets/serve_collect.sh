@@ -1,1 +1,0 @@
-fieldguide serve runs/dataset --collect corrections/
