@@ -206,7 +206,7 @@ def place(explained: Explanation) -> str:
     if explained.place is None:
         return ""
     text = f"{explained.place}, {round_percent(explained.share)} of the evidence for {explained.class_name}"
-    return f"{text}; the outlined quarter holds {round_percent(explained.region_share)}"
+    return f"{text}; the strongest quarter of the picture holds {round_percent(explained.region_share)}"
 
 
 def round_percent(share: float | None) -> str:
