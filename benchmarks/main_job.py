@@ -1,34 +1,54 @@
 """The main job, measured from outside: whole commands, from process start to finished report.
 
     python benchmarks/main_job.py transfer DATASET [RUNS]    empty cache, then a full one, RUNS (3) times
-    python benchmarks/main_job.py classic DATASET [SEEDS]    classic from scratch, seeds 0 .. SEEDS - 1 (3)
+    python benchmarks/main_job.py classic DATASET [SEEDS]    from scratch, seeds 0 .. SEEDS - 1 (3)
+    python benchmarks/main_job.py scratch DATASET [SEEDS]    likewise
     python benchmarks/main_job.py predict DATASET [RUNS]     one picture from a cold process; the whole test part
     python benchmarks/main_job.py scan DATASET               index + scan + split without embedding (as `audit`)
     python benchmarks/main_job.py large [COUNT]              decode + shrink generated 12-megapixel JPEGs
     python benchmarks/main_job.py precision DATASET          share of test pictures with the same top answer in f32 and bf16
 
-A row per run goes to results/main-job.csv.
+A row per run goes to results/main-job.csv. `classic` and `scratch` may be stopped: the same command goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from measure import add_row, run_command
+from measure import add_row, read_rows, run_command
+
+from fieldguide.recipes.registry import recipe_of
 
 FIELDGUIDE = [sys.executable, "-m", "fieldguide"]
 
 
-def _train(dataset: str, what: str, recipe: str, seed: int, cache: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        out = str(Path(folder, "run"))
-        command = [*FIELDGUIDE, "train", dataset, "--out", out, "--recipe", recipe, "--seed", str(seed), "--json"]
+def _train(
+    dataset: str,
+    what: str,
+    recipe: str,
+    seed: int,
+    cache: str,
+    *,
+    folder: Path | None = None,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    before = os.times()
+    with contextlib.ExitStack() as stack:
+        out = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()), "run")
+        command = [*FIELDGUIDE, "train", dataset, "--out", str(out), "--recipe", recipe, "--seed", str(seed), "--json"]
         seconds, peak, output = run_command(command, FIELDGUIDE_CACHE=cache)
+        starts = json.loads((out / "run.json").read_text("utf-8")).get("work", {}).get("starts", 1)
+    after = os.times()
     values = json.loads(output)
     add_row(
         "main-job",
@@ -38,13 +58,16 @@ def _train(dataset: str, what: str, recipe: str, seed: int, cache: str) -> None:
             "seed": seed,
             "seconds": round(seconds, 2),
             "peak_mb": round(peak),
-            "val_accuracy": values["val"]["accuracy"],
+            "val_accuracy": (values["val"] or {}).get("accuracy"),
             "test_accuracy": (values["test"] or {}).get("accuracy"),
             "num_test": (values["test"] or {}).get("num_images"),
             "detail": json.dumps({k: round(v, 2) for k, v in values["seconds"].items()}),
             "train_accuracy": values["train"]["accuracy"],
             "num_train": values["train"]["num_images"],
-            "num_val": values["val"]["num_images"],
+            "num_val": (values["val"] or {}).get("num_images"),
+            "cpu_seconds": round(after.children_user + after.children_system - before.children_user - before.children_system),
+            "starts": starts,  # of processes; seconds and cpu_seconds are of the last
+            **(more or {}),
         },
     )
 
@@ -72,10 +95,17 @@ def _transfer(dataset: str, runs: int) -> None:
             _train(dataset, "transfer, cached embeddings", "transfer", number, cache)
 
 
-def _classic(dataset: str, seeds: int) -> None:
+def _from_scratch(recipe: str, dataset: str, seeds: int) -> None:
+    """A seed that has its row with these settings is left out; one that was cut off goes on, and its row says so."""
+    settings = json.dumps(recipe_of(recipe).to_json())
     for seed in range(seeds):
-        with tempfile.TemporaryDirectory() as cache:
-            _train(dataset, "classic", "classic", seed, cache)
+        key = {"what": recipe, "dataset": Path(dataset).name, "seed": str(seed), "settings": settings}
+        if any(all(row.get(name) == value for name, value in key.items()) for row in read_rows("main-job")):
+            continue
+        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir(), "fieldguide-main-job", digest)
+        _train(dataset, recipe, recipe, seed, str(folder / "cache"), folder=folder, more={"settings": settings})
+        shutil.rmtree(folder)
 
 
 def _predict(dataset: str, runs: int) -> None:
@@ -161,4 +191,5 @@ if __name__ == "__main__":
     elif what == "scan":
         _scan(rest[0])
     else:
-        {"transfer": _transfer, "classic": _classic, "predict": _predict}[what](rest[0], int(rest[1]) if rest[1:] else 3)
+        verbs = {name: functools.partial(_from_scratch, name) for name in ("classic", "scratch")}
+        {"transfer": _transfer, "predict": _predict, **verbs}[what](rest[0], int(rest[1]) if rest[1:] else 3)

@@ -25,6 +25,7 @@ TITLES = {
     ),
     "transfer, cached embeddings": ("the same again, embeddings cached", "fieldguide train {dataset} --recipe transfer"),
     "classic": ("`classic`, from scratch", "fieldguide train {dataset} --recipe classic"),
+    "scratch": ("`scratch`, from scratch", "fieldguide train {dataset} --recipe scratch"),
     "predict one picture, cold process": (
         "predict one picture, from process start",
         "fieldguide predict runs/{dataset} PICTURE",

@@ -49,6 +49,7 @@ _PUBLIC = {
     "Transfer": "fieldguide.recipes.transfer",
     "Finetune": "fieldguide.recipes.finetune",
     "Classic": "fieldguide.recipes.classic",
+    "Scratch": "fieldguide.recipes.scratch",
     "Audit": "fieldguide.records",
     "Comparison": "fieldguide.evaluation.compare",
     "Reproduction": "fieldguide.workflow.reproducing",

@@ -68,7 +68,7 @@ class LabeledImage(Record):
 
     path: str  # posix, relative to the index's root
     label: int  # position in class_names
-    part: str | None = None  # train, val or test where the layout says so; None in a flat folder
+    part: str | None = None  # train, val or test where the layout says so; None in a flat folder; "also": learned from alone
     group: str | None = None  # pictures of one group (patient, specimen, video) never straddle a split
 
 

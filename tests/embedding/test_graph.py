@@ -18,6 +18,7 @@ from fieldguide.models.weights import pretrained_weights
 from tests.embedding.reference_pictures import reference_pictures
 
 LITE0 = Network("efficientnet_lite0", (224, 224))
+RESIDUAL = Network("residual", (50, 38), {"filters": (8, 12, 16), "blocks": (1, 2, 1)})
 CLASSIC = Network("classic", (50, 38), {"filters": (8, 12, 16), "units": 20})  # odd sizes on the way down: 25 x 19, 12 x 9
 
 
@@ -46,6 +47,16 @@ def classic_weights() -> dict[str, NDArray[np.float32]]:
     }
 
 
+def residual_weights() -> dict[str, NDArray[np.float32]]:
+    from fieldguide.models.keras_operations import build_keras, get_weights
+
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.uniform(0.5, 1.5, value.shape).astype("f4") if value.ndim == 1 else value
+        for name, value in get_weights(build_keras(RESIDUAL, num_classes=2)).items()
+    }
+
+
 def relative_difference(received: NDArray[Any], expected: NDArray[Any]) -> float:
     return float(np.abs(received - expected).max() / np.abs(expected).max())
 
@@ -69,9 +80,10 @@ def test_keras_agrees_with_pytorch_on_the_published_weights(reference: dict[str,
     assert np.abs(embeddings[:, :: reference["every"]] - np.array(reference["embeddings"])).max() < 1e-4
 
 
-@pytest.mark.parametrize("network", [LITE0, CLASSIC, Network("efficientnet_lite0", (75, 110))])
+@pytest.mark.parametrize("network", [LITE0, CLASSIC, RESIDUAL, Network("efficientnet_lite0", (75, 110))])
 def test_keras_and_openvino_build_the_same_network(network: Network) -> None:
-    weights = classic_weights() if network.architecture == "classic" else pretrained_weights(network.architecture)
+    made = {"classic": classic_weights, "residual": residual_weights}
+    weights = made.get(network.architecture, lambda: pretrained_weights(network.architecture))()
     height, width = network.image_size
     pixels = reference_pictures()[:, :height, :width]
     embeddings = Engine(build_network(network, weights), precision="f32").embed(pixels)

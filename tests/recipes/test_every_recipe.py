@@ -23,6 +23,16 @@ SMALL: dict[str, Callable[[], Recipe]] = {
     "classic": lambda: fieldguide.Classic(
         image_size=(32, 32), filters=(8, 8), units=8, epochs=1, min_steps=0, batch_size=26, warmup_epochs=0.0
     ),
+    "scratch": lambda: fieldguide.Scratch(
+        image_size=(32, 32),
+        first_image_size=(16, 16),
+        filters=(8, 8),
+        blocks=(1, 1),
+        epochs=1,
+        min_steps=0,
+        batch_size=32,
+        warmup_epochs=0.0,
+    ),
 }
 
 

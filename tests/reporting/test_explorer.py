@@ -146,7 +146,7 @@ def test_of_many_pictures_all_errors_are_held_and_the_rest_by_seed():
     np.testing.assert_array_equal(chosen, choose_scored(evaluation, seed=1, most=2000))
     assert not np.array_equal(chosen, choose_scored(evaluation, seed=2, most=2000))
     few = choose_scored(evaluation, seed=1, most=100)
-    assert not evaluation.correct[few].any()
+    assert int(evaluation.correct[few].sum()) == 20
 
 
 def test_maps_go_to_errors_first_and_thumbnails_stop_at_their_budget():

@@ -8,10 +8,12 @@ import struct
 import threading
 import zlib
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
+from fieldguide.data import decoding
 from fieldguide.serving.limits import Limits
 from tests.conftest import HUES, as_bytes, noisy_picture
 from tests.serving.conftest import JPEG, running
@@ -233,3 +235,14 @@ def test_every_format_of_the_list_is_read_and_no_other(client):
         buffer = io.BytesIO()
         image.save(buffer, name)
         assert client.post("/v1/predict", content=buffer.getvalue(), headers=JPEG).status_code == 415, name
+
+
+def test_a_heatmap_comes_where_it_is_asked_for(client, classifier, red):
+    plain = client.post("/v1/predict", content=red, headers=JPEG).json()["predictions"][0]
+    (asked,) = client.post("/v1/predict?heatmap=true", content=red, headers=JPEG).json()["predictions"]
+    heatmap = asked.pop("heatmap")
+    assert asked["probabilities"] == pytest.approx(plain["probabilities"], abs=1e-4)
+    assert heatmap["class_name"] == "red"
+    evidence = classifier.evidence(decoding.load(red, classifier.image_size)[None])[1]
+    assert np.array(heatmap["evidence"]) == pytest.approx(evidence[0, 2], abs=1e-4)
+    assert heatmap["place"] and 0 < heatmap["share"] <= 1

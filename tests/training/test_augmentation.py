@@ -45,6 +45,28 @@ def test_nothing_asked_nothing_changed(pixels: np.ndarray) -> None:
     np.testing.assert_array_equal(run(pixels, (0, 0), Augmentation(horizontal_flip=False)), pixels)
 
 
+def test_a_smaller_result_shows_the_whole_picture(pixels: np.ndarray) -> None:
+    ramp = np.broadcast_to(np.arange(0, 200, 10, dtype=np.uint8)[None, None, :, None], (2, 16, 20, 3)).copy()
+    settings = Augmentation(horizontal_flip=False)
+    small = augment(tf.constant(ramp), tf.constant((0, 0), tf.int64), settings, tf.constant((8, 10))).numpy()
+    assert small.shape == (2, 8, 10, 3)
+    # Pixel 0 of the result covers pixels 0 and 1 of the picture, and lies between them: 5, then 25, 45, ...
+    np.testing.assert_array_equal(small[0, 3, :, 0], np.arange(5, 200, 20))
+
+
+def test_cutmix_gives_a_label_as_much_as_of_its_picture_is_seen() -> None:
+    black_and_white = np.zeros((64, 20, 28, 3), np.uint8)
+    black_and_white[1::2] = 255
+    labels = tf.one_hot(np.arange(64) % 2, 2)
+    settings = Augmentation(cutmix=1.0)
+    seen, mixed = mix(tf.constant(black_and_white), labels, tf.constant((1, 2), tf.int64), settings)
+    white = (seen.numpy() == 255).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(mixed.numpy()[:, 1], white, atol=1e-6)
+    assert set(np.unique(seen)) == {0, 255}
+    strange = np.where(np.arange(64) % 2 == 1, 1 - white, white)
+    assert 0 <= strange.min() and 0.3 < strange.max() <= 0.55 and 0.15 < strange.mean() < 0.35
+
+
 def test_flips_are_drawn_for_each_picture_and_mirror_exactly(pixels: np.ndarray) -> None:
     changed = run(pixels, (0, 0), Augmentation(horizontal_flip=True))
     same = (changed == pixels).all(axis=(1, 2, 3))

@@ -41,6 +41,9 @@ def train(
     time: Time = None,
     seed: Seed = None,
     review: Review = None,
+    also: Annotated[
+        Path | None, typer.Option(metavar="DIR2", help="Also learn from these class folders; they are never scored on.")
+    ] = None,
     group_by: GroupBy = None,
     exclude_class: ExcludeClass = None,
     merge_subfolders: MergeSubfolders = False,
@@ -61,6 +64,7 @@ def train(
         recipe=plan.recipe,
         seed=plan.seed,
         review=review,
+        also=also,
         group_by=group_by,
         exclude_classes=exclude_class or (),
         merge_subfolders=merge_subfolders,

@@ -17,6 +17,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fieldguide.data.decoding import EXTENSIONS
@@ -24,12 +25,14 @@ from fieldguide.data.listing import PART_OF, ListedFile, read_csv
 from fieldguide.errors import DatasetError
 from fieldguide.records import ImageIndex, LabeledImage, Skipped
 
+ALSO = "also"  # the part of pictures that are learned from, never chosen by nor scored on
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "@eadir", "$recycle.bin"})
 
 
 def index_folder(
     source: str | os.PathLike[str],
     *,
+    also: str | os.PathLike[str] | None = None,
     group_by: str | None = None,
     exclude_classes: Sequence[str] = (),
     merge_subfolders: bool = False,
@@ -38,6 +41,7 @@ def index_folder(
 
     Args:
         source: a folder in one of the layouts above, or a CSV file.
+        also: a further folder of class folders whose pictures are learned from alone: they get the part "also".
         group_by: regular expression searched for in each path; what it matches (its first group, if it has one) names
             the picture's group. Pictures it does not match are each a group of their own.
         exclude_classes: class folders to leave out.
@@ -45,8 +49,8 @@ def index_folder(
             names occur under several classes.
 
     Raises:
-        DatasetError: if the folder is missing, holds no class folders or only one class, if a test class is unknown to
-            the training part, if a class name occurs twice, or if a row of the CSV file is wrong.
+        DatasetError: if a folder is missing, holds no class folders or only one class, if a class of the test part or of `also`
+            is unknown to the training part, if a class name occurs twice, or if a row of the CSV file is wrong.
     """
     path = Path(source).expanduser()
     if not path.exists():
@@ -69,6 +73,8 @@ def index_folder(
     if group_by is not None:
         files = _with_groups(files, group_by)
     class_names = _class_names(files, root, skipped)
+    if also is not None:
+        files += _read_also(Path(also).expanduser(), root, class_names, skipped)
     position = {name: number for number, name in enumerate(class_names)}
     images = tuple(
         LabeledImage(path=f.path, label=position[f.class_name], part=f.part, group=f.group)
@@ -120,7 +126,9 @@ def labelled_pictures(source: str | os.PathLike[str], class_names: Sequence[str]
 
 def describe(index: ImageIndex) -> str:
     """The index in one line: layout, classes, pictures."""
-    return f"{index.layout}, {len(index.class_names)} classes, {len(index.images):,} pictures"
+    num_also = sum(image.part == ALSO for image in index.images)
+    more = f", {num_also:,} of them from the folder to learn from as well" if num_also else ""
+    return f"{index.layout}, {len(index.class_names)} classes, {len(index.images):,} pictures{more}"
 
 
 def is_hidden(name: str) -> bool:
@@ -263,6 +271,35 @@ def _read_classes(
             skipped.append(Skipped(_relative(class_folder, root), "empty_folder", message))
         files += mine
     return files
+
+
+def _read_also(folder: Path, root: Path, class_names: Sequence[str], skipped: list[Skipped]) -> list[ListedFile]:
+    """The pictures of a second folder. Their paths lead from the root to it: `../corrections/cat/1.jpg`."""
+    if not folder.is_dir():
+        raise DatasetError(f"There is no folder {str(folder)!r} to learn from as well.\nhint: {_neighbour_hint(folder)}")
+    folder = folder.resolve()
+    if folder == root or root in folder.parents or folder in root.parents:
+        raise DatasetError(
+            f"{folder} and {root} lie one in the other, so that pictures would be read twice.\n"
+            "hint: keep what is to be learned from as well in a folder of its own."
+        )
+    mine: list[Skipped] = []
+    files = _read_classes(folder, ALSO, folder, mine, merge_subfolders=True)
+    for file in files:
+        if file.class_name not in class_names:
+            raise DatasetError(
+                f"{folder} has a class {file.class_name!r} that {root} lacks.\nReceived: classes {', '.join(class_names)}.\n"
+                "hint: rename the folder, or add pictures of that class there, so that it can be tested too."
+            )
+    skipped += [replace(s, path=_from_root(folder / s.path, root)) for s in mine]
+    return [replace(f, path=_from_root(folder / f.path, root)) for f in files]
+
+
+def _from_root(path: Path, root: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, root)).as_posix()
+    except ValueError:  # another drive of Windows
+        return path.as_posix()
 
 
 def _refuse_ambiguous_names(folder: Path, class_folders: list[Path]) -> None:

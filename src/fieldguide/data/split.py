@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldguide.data.index import ALSO
 from fieldguide.errors import DatasetError
 from fieldguide.records import ImageIndex, LabeledImage, Split
 
@@ -30,7 +31,8 @@ def split_images(
     """Assigns every picture to train, val or test.
 
     A layout with parts keeps its test part, and its validation part if it has one; otherwise 15 % of the training part
-    become validation. A flat folder is split 70 / 15 / 15.
+    become validation. A flat folder is split 70 / 15 / 15. Pictures of the part "also" are learned from, but for copies of
+    validation and test pictures, which are in no part.
 
     Args:
         images: the usable pictures.
@@ -47,7 +49,7 @@ def split_images(
     groups = _groups(images, pixel_hashes)
     _refuse_straddling_groups(images)
     _refuse_small_classes(images, groups, class_names, root)
-    is_flat = all(image.part is None for image in images)
+    is_flat = all(image.part in (None, ALSO) for image in images)
     given = {
         part: np.array([i for i, image in enumerate(images) if image.part == part], dtype=np.int64)
         for part in ("train", "val", "test")
@@ -55,7 +57,7 @@ def split_images(
     fractions: tuple[float, float, float] | None = None
     if is_flat:
         fractions = FLAT_FRACTIONS
-        everything = np.arange(len(images))
+        everything = np.array([i for i, image in enumerate(images) if image.part is None], dtype=np.int64)
         train, val, test = _divide(everything, labels, groups, fractions, seed, class_names, root)
     elif len(given["val"]):
         train, val, test = given["train"], given["val"], given["test"]
@@ -63,6 +65,10 @@ def split_images(
         shares = (1 - VAL_FRACTION, VAL_FRACTION)
         train, val = _divide(given["train"], labels, groups, shares, seed, class_names, root)
         test = given["test"]
+    also = np.array([i for i, image in enumerate(images) if image.part == ALSO], dtype=np.int64)
+    if len(also):
+        held_out = {pixel_hashes[i] for i in (*val.tolist(), *test.tolist())}
+        train = np.union1d(train, [i for i in also.tolist() if pixel_hashes[i] not in held_out]).astype(np.int64)
     return Split(
         images=tuple(images),
         class_names=tuple(class_names),
@@ -103,11 +109,13 @@ def _groups(images: Sequence[LabeledImage], pixel_hashes: Sequence[str]) -> NDAr
             i = parent[i]
         return i
 
+    learned = None if all(image.part in (None, ALSO) for image in images) else "train"
     first: dict[tuple[str, str, str | None], int] = {}
     for i, (image, pixel_hash) in enumerate(zip(images, pixel_hashes, strict=True)):
-        keys = [("copy", pixel_hash, image.part)]
+        part = learned if image.part == ALSO else image.part
+        keys = [("copy", pixel_hash, part)]
         if image.group is not None:
-            keys.append(("group", image.group, image.part))
+            keys.append(("group", image.group, part))
         for key in keys:
             j = first.setdefault(key, i)
             a, b = find(i), find(j)
@@ -173,7 +181,7 @@ def _divide(
 def _refuse_small_classes(
     images: Sequence[LabeledImage], groups: NDArray[np.int64], class_names: Sequence[str], root: str
 ) -> None:
-    parts = {image.part for image in images}
+    parts = {image.part for image in images} - {ALSO}
     needed, purpose = (3, "a train/val/test split") if parts == {None} else (2, "a train/val split")
     if "val" in parts:
         purpose = "training"

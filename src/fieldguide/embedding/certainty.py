@@ -20,9 +20,9 @@ class Certainty:
 
     Attributes:
         temperature: logits are divided by it.
-        novelty: which pictures are none of the classes; None in bundles of older versions.
+        novelty: which pictures are none of the classes; None where nothing was held out, and in bundles of older versions.
         of_labels: (num_held_out,) ascending; the probability, at this temperature, of the label of each held-out picture;
-            None in bundles of older versions.
+            None where there are none, and in bundles of older versions.
     """
 
     temperature: float = 1.0
@@ -37,7 +37,7 @@ class Certainty:
             BundleError: if nothing is known of novelty.
         """
         if self.novelty is None:
-            raise BundleError(_OLD.format(what="which pictures are none of its classes"))
+            raise BundleError(_UNKNOWN.format(what="which pictures are none of its classes"))
         return dataclasses.replace(self, novelty=dataclasses.replace(self.novelty, reject=reject))
 
     def sets(self, probabilities: NDArray[Any], coverage: float) -> NDArray[np.bool_]:
@@ -48,8 +48,11 @@ class Certainty:
             BundleError: if nothing is known of held-out pictures.
         """
         if self.of_labels is None:
-            raise BundleError(_OLD.format(what="how sure its answers must be for prediction sets"))
+            raise BundleError(_UNKNOWN.format(what="how sure its answers must be for prediction sets"))
         return prediction_sets(probabilities, set_threshold(self.of_labels, coverage))
 
 
-_OLD = "The bundle does not know {what}: it was written by an older version.\nhint: train again."
+_UNKNOWN = (
+    "The bundle does not know {what}: every training picture was learned from, or an older version wrote it.\n"
+    "hint: train again; with `--recipe scratch` add `--set validate=true`, which keeps pictures aside for it."
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,10 +19,12 @@ class KerasOperations:
 
     Args:
         dtype: Keras's dtype policy of the layers, "float32" or "mixed_bfloat16"; weights are float32 in both.
+        is_trained: whether batch normalisation is computed by TensorFlow's one operation for it, which leaves activations
+            in bfloat16; a model with it cannot be saved as it stands.
     """
 
-    def __init__(self, dtype: str = "float32") -> None:
-        self._dtype = dtype
+    def __init__(self, dtype: str = "float32", *, is_trained: bool = False) -> None:
+        self._dtype, self._is_trained = dtype, is_trained
 
     def rescale(self, x: Any, *, scale: tuple[float, ...] | float, offset: tuple[float, ...] | float) -> Any:
         """See `Operations.rescale`."""
@@ -57,7 +60,8 @@ class KerasOperations:
         """See `Operations.batch_norm`."""
         import keras
 
-        return keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=name, dtype=self._dtype)(x)
+        layer = _fused_batch_normalization() if self._is_trained and len(x.shape) == 4 else keras.layers.BatchNormalization
+        return layer(epsilon=epsilon, momentum=0.9, name=name, dtype=self._dtype)(x)
 
     def relu(self, x: Any, *, max_value: float | None = None) -> Any:
         """See `Operations.relu`."""
@@ -102,16 +106,41 @@ class KerasOperations:
         return keras.layers.Add(dtype=self._dtype)([x, y])
 
 
-def build_keras(network: Network, *, num_classes: int, dtype: str = "float32") -> Any:
+@functools.cache
+def _fused_batch_normalization() -> Any:
+    """Keras's layer with the same variables, which Keras computes in a dozen passes over float32 copies."""
+    import keras
+    import tensorflow as tf
+
+    class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]  # Keras ships no types
+        def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+            if not training:
+                return super().call(inputs, training=training, mask=mask)
+            result, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+                inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
+            )  # its variance is that of the population that the batch was drawn from: n - 1 instead of n
+            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+            return result
+
+    return FusedBatchNormalization
+
+
+def build_keras(
+    network: Network, *, num_classes: int, dtype: str = "float32", is_trained: bool = False, any_size: bool = False
+) -> Any:
     """A `keras.Model`: RGB uint8 (batch, *image_size, 3) -> logits (batch, num_classes), with fresh weights.
 
     Its last layer is called `head`; the layer before it gives the embedding. With `dtype` "mixed_bfloat16" all but the
-    head compute in bfloat16; weights and logits stay float32.
+    head compute in bfloat16; weights and logits stay float32. With `is_trained` a step is faster, see `KerasOperations`.
+    With `any_size` it takes pictures of every size, if the architecture does.
     """
     import keras
 
-    pixels = keras.Input((*network.image_size, 3), dtype="uint8", name="pixels")
-    embedding = architecture(network.architecture)(KerasOperations(dtype), pixels, **network.options)
+    size = (None, None) if any_size else network.image_size
+    pixels = keras.Input((*size, 3), dtype="uint8", name="pixels")
+    operations = KerasOperations(dtype, is_trained=is_trained)
+    embedding = architecture(network.architecture)(operations, pixels, **network.options)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="head")(embedding)
     return keras.Model(pixels, logits, name=network.architecture)
 

@@ -8,10 +8,12 @@ from typing import Any
 from fieldguide.errors import BundleError
 from fieldguide.models.classic import classic
 from fieldguide.models.efficientnet_lite import efficientnet_lite0
+from fieldguide.models.residual import residual
 
 ARCHITECTURES: dict[str, Callable[..., Any]] = {
     "classic": classic,
     "efficientnet_lite0": efficientnet_lite0,
+    "residual": residual,
 }
 
 OWN = "own"  # what a bundle names a network that its user wrote in Keras

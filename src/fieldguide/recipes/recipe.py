@@ -49,7 +49,11 @@ class Recipe(Protocol):
     """
 
     name: ClassVar[str]
-    needs_val: ClassVar[bool]  # if not, a validation part that we carved ourselves is learned from as well
+
+    @property
+    def needs_val(self) -> bool:
+        """If not, a validation part that we carved ourselves is learned from as well."""
+        ...
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -24,6 +24,7 @@ RECIPES = {
     "transfer": Entry("fieldguide.recipes.transfer", "Transfer", "a pretrained network, seconds"),
     "finetune": Entry("fieldguide.recipes.finetune", "Finetune", "the pretrained network trained on, minutes"),
     "classic": Entry("fieldguide.recipes.classic", "Classic", "a CNN from scratch, in Keras, minutes"),
+    "scratch": Entry("fieldguide.recipes.scratch", "Scratch", "a residual network from scratch, more minutes"),
 }
 DEFAULT_RECIPE = "auto"
 

@@ -55,12 +55,15 @@ class PagePictures:
 
 
 def choose_scored(evaluation: Evaluation, *, seed: int, most: int = MOST_SCORED) -> NDArray[np.int64]:
-    """Positions of the pictures that the page holds, ascending: all; of many the errors, the worst first, then by chance."""
+    """Positions of the pictures that the page holds, ascending: all; of many the errors, the worst first, then by chance.
+
+    A fifth of them are right answers even where there are more errors than fit.
+    """
     count = len(evaluation.labels)
     if count <= most:
         return np.arange(count)
     order = np.argsort(-losses(evaluation), kind="stable")
-    errors = order[~evaluation.correct[order]][:most]
+    errors = order[~evaluation.correct[order]][: most - min(most // 5, int(evaluation.correct.sum()))]
     rest = np.random.default_rng(seed).permutation(np.flatnonzero(evaluation.correct))[: most - len(errors)]
     return np.sort(np.concatenate([errors, rest]))
 

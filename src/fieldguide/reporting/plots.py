@@ -91,10 +91,10 @@ def row_shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def curves(run: Run, panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
-    """Loss and accuracy over the epochs, of training and validation; the epoch that was kept is marked.
+    """Loss and accuracy over the epochs, of training and, where there was one, validation; the epoch that was kept is marked.
 
     Args:
-        run: its history has rows with `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`.
+        run: its history has rows with `epoch`, `loss`, `accuracy`, and `val_loss`, `val_accuracy` where it was validated.
         panels: which of the two to draw.
 
     Raises:
@@ -105,7 +105,8 @@ def curves(run: Run, panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
     figure, all_axes = _panels(panels)
     for axes, panel in zip(all_axes, panels, strict=True):
         _line(axes, epochs, _column(run.history, panel), BLUE, "o", "training")
-        _line(axes, epochs, _column(run.history, f"val_{panel}"), ORANGE, "s", "validation")
+        if "val_accuracy" in run.history[0]:
+            _line(axes, epochs, _column(run.history, f"val_{panel}"), ORANGE, "s", "validation")
         _mark(axes, best, f"kept: epoch {best}")
         axes.locator_params(axis="x", integer=True)
         axes.set_xlabel("epoch", color=INK)
@@ -114,13 +115,15 @@ def curves(run: Run, panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
 
 
 def best_epoch(run: Run) -> int:
-    """Position in the history of the row with the highest validation accuracy; of equals, the lowest loss.
+    """Position in the history of the row with the highest validation accuracy, of equals the lowest loss; else the last.
 
     Raises:
         DatasetError: if the history has no epochs.
     """
     if not run.history or "epoch" not in run.history[0]:
         raise DatasetError(_lacks(run, "epochs", "regularisation_path"))
+    if "val_accuracy" not in run.history[0]:
+        return len(run.history) - 1
     keys = [(-_number(row, "val_accuracy"), _number(row, "val_loss")) for row in run.history]
     return min(range(len(keys)), key=lambda i: tuple(math.inf if math.isnan(v) else v for v in keys[i]))
 

@@ -142,6 +142,12 @@ def scored_before(times: int | None) -> str:
 def curves(run: Run, best: Mapping[str, Any]) -> str:
     """What the curves show, for those who do not see them."""
     first, last = run.history[0], run.history[-1]
+    if "val_accuracy" not in first:
+        return (
+            f"Over {len(run.history):,} epochs training accuracy, of pictures as they were changed and mixed, went from "
+            f"{percent(first.get('accuracy'))} to {percent(last.get('accuracy'))}. Nothing was held out; the averaged weights "
+            "of the last epoch were kept."
+        )
     return (
         f"Over {len(run.history):,} epochs validation accuracy went from {percent(first.get('val_accuracy'))} to "
         f"{percent(best.get('val_accuracy'))} in epoch {number(best['epoch'])}, which was kept. "

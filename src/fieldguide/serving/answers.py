@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from fieldguide.explanation.places import main_place
 from fieldguide.records import Prediction
+
+
+class Heatmap(BaseModel):
+    """Where in the picture the evidence for a class lies, in the network's own coarse grid."""
+
+    class_name: str
+    evidence: list[list[float]] = Field(
+        description="Rows of what each place adds to the class's logit; below 0 speaks against it."
+    )
+    place: str | None = Field(description="Where most of it lies, in words; None where nothing speaks for the class.")
+    share: float | None = Field(description="Of the evidence for the class that lies there.")
 
 
 class Picture(BaseModel):
@@ -19,6 +33,7 @@ class Picture(BaseModel):
     novelty: float | None = Field(description="Distance from the nearest class; above 1 lies beyond the border.")
     none_of_these: bool
     error: str | None = Field(description="Why the picture could not be read.")
+    heatmap: Heatmap | None = Field(None, description="With ?heatmap=true only.")
 
 
 class Answer(BaseModel):
@@ -39,6 +54,7 @@ class Model(BaseModel):
     reject: float = Field(description="Share of pictures like the training pictures that may be turned away.")
     max_body_bytes: int
     max_pictures: int
+    explains: bool = Field(description="Whether ?heatmap=true gives heatmaps.")
     collects: bool = Field(description="Whether /v1/correct stores pictures.")
     version: str
 
@@ -67,6 +83,17 @@ def picture(prediction: Prediction) -> dict[str, Any]:
         "novelty": prediction.novelty,
         "none_of_these": prediction.none_of_these,
         "error": prediction.error,
+    }
+
+
+def heatmap(prediction: Prediction, evidence: NDArray[np.float32]) -> dict[str, Any]:
+    """Evidence (rows, columns) as it is answered."""
+    place = main_place(evidence)
+    return {
+        "class_name": prediction.nearest_class,
+        "evidence": evidence.tolist(),
+        "place": place[0] if place else None,
+        "share": place[1] if place else None,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from fieldguide import __version__
 from fieldguide.classifier import NONE_OF_THESE, Classifier
 from fieldguide.errors import DecodeError, FieldguideError
+from fieldguide.page import FILES, MEDIA_TYPES, page_files
 from fieldguide.records import Prediction
 from fieldguide.serving import answers
 from fieldguide.serving.batching import Batcher
@@ -60,17 +61,25 @@ class Service:
         except NoDecoderFree:
             raise HTTPException(503, "Too much to do at once; try again in a second.", headers=RETRY_AFTER) from None
 
-    async def answer(self, content: bytes) -> tuple[dict[str, Any], str | None]:
+    async def answer(self, content: bytes, *, heatmap: bool) -> tuple[dict[str, Any], str | None]:
         """The answer for one picture, and the reason code where it could not be read."""
+        evidence = None
         try:
-            prediction = await self.batcher.predict((await self.prepare(content)).pixels)
+            pixels = (await self.prepare(content)).pixels
+            if heatmap:
+                prediction, evidence = await self.batcher.explain(pixels)
+            else:
+                prediction = await self.batcher.predict(pixels)
             outcome = NONE_OF_THESE if prediction.none_of_these else prediction.nearest_class
             reason = None
         except DecodeError as error:
             prediction = Prediction(None, None, None, None, error=str(error))
             outcome = reason = error.reason
         self.metrics.pictures.labels(outcome).inc()
-        return answers.picture(prediction), reason
+        values = answers.picture(prediction)
+        if heatmap:
+            values["heatmap"] = None if evidence is None else answers.heatmap(prediction, evidence)
+        return values, reason
 
 
 def create_app(
@@ -128,7 +137,8 @@ def create_app(
         service.metrics.requests.labels(path, status).inc()
         service.metrics.seconds.labels(path).observe(seconds)
 
-    guard = Guard(api, limits=limits, token=token, hosts=hosts, sites=sites, observe=observe)
+    page_paths = ("/", *(f"/{name}" for name in FILES))
+    guard = Guard(api, limits=limits, token=token, hosts=hosts, sites=sites, page_paths=page_paths, observe=observe)
     service.metrics.watch(guard, service.decoders, service.batcher)
     return guard
 
@@ -181,6 +191,10 @@ def _add_routes(api: FastAPI) -> None:
         summary="Keep a picture with the class that it should have got",
     )(correct)
     api.get("/v1/model", response_model=answers.Model, responses={401: refusals[401]}, summary="What runs here")(model)
+    for name, content in page_files(predictor="predictor-http.js").items():
+        paths = ("/", "/index.html") if name == "index.html" else (f"/{name}",)
+        for path in paths:
+            api.get(path, include_in_schema=False)(_file(content, MEDIA_TYPES[name.rpartition(".")[2]]))
     api.get("/healthz", summary="Whether the process is alive", include_in_schema=False)(healthz)
     api.get("/readyz", summary="Whether it takes pictures", include_in_schema=False)(readyz)
     api.get("/metrics", include_in_schema=False)(metrics)
@@ -194,14 +208,22 @@ def _picture_body(field: str) -> dict[str, Any]:
     return {"required": True, "content": {"multipart/form-data": form, **dict.fromkeys(kinds, binary)}}
 
 
-async def predict(request: Request) -> Response:
+def _file(content: bytes, media_type: str) -> Callable[[], Awaitable[Response]]:
+    async def file() -> Response:
+        return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+    return file
+
+
+async def predict(request: Request, heatmap: bool = False) -> Response:
     """Send the picture as the body (`Content-Type: image/jpeg`), or one or more files as `multipart/form-data`.
 
-    Answers come in the order of the pictures. The status is 200 if at least one of them could be read.
+    Answers come in the order of the pictures. The status is 200 if at least one of them could be read. With `heatmap=true` each
+    also says where in the picture the evidence for its nearest class lies.
     """
     service: Service = request.app.state.service
     contents = await _pictures(request, service.limits)
-    found = await asyncio.gather(*(service.answer(content) for content in contents))
+    found = await asyncio.gather(*(service.answer(content, heatmap=heatmap) for content in contents))
     reasons = [reason for _, reason in found]
     status = 200 if None in reasons else 415 if set(reasons) <= _NOT_A_PICTURE else 422
     return JSONResponse({"model": service.model, "predictions": [values for values, _ in found]}, status)
@@ -242,6 +264,7 @@ async def model(request: Request) -> Response:
         reject=novelty.reject if novelty else 0.0,
         max_body_bytes=service.limits.max_body_bytes,
         max_pictures=service.limits.max_pictures,
+        explains=True,
         collects=service.collector is not None,
         version=__version__,
     )

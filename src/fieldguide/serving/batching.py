@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.classifier import Classifier
+from fieldguide.errors import BundleError
 from fieldguide.records import Prediction
 
 MAX_BATCH = 16
@@ -43,6 +44,22 @@ class Batcher:
         if self._work is None:
             self._work = loop.create_task(self._until_none_waits())
         return await future
+
+    async def explain(self, pixels: NDArray[np.uint8]) -> tuple[Prediction, NDArray[np.float32] | None]:
+        """The answer, and the evidence for the nearest class by place, (rows, columns).
+
+        It is None where the network does not end in maps that can be read.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._explain, pixels)
+
+    def _explain(self, pixels: NDArray[np.uint8]) -> tuple[Prediction, NDArray[np.float32] | None]:
+        try:
+            embeddings, evidence = self._classifier.evidence(pixels[None])
+        except BundleError:
+            return self._classifier.predict_prepared(pixels[None])[0], None
+        (prediction,) = self._classifier.of_embeddings(embeddings, [None])
+        names = self._classifier.class_names
+        return prediction, evidence[0, names.index(prediction.nearest_class or names[0])]
 
     async def close(self) -> None:
         """Waits for the pictures that are under way."""

@@ -23,28 +23,31 @@ class Augmentation:
     contrast: float = 0.0  # largest relative change of the distance from the picture's mean
     saturation: float = 0.0  # largest relative change of the distance of a colour from its grey
     mixup: float = 0.0  # alpha of the Beta(alpha, alpha) draw by which two pictures and their labels are mixed; 0 mixes none
+    cutmix: float = 0.0  # share of the pictures that get a rectangle of another one instead of being mixed with it, in [0, 1]
 
 
-def augment(pixels: Any, seed: Any, settings: Augmentation) -> Any:
+def augment(pixels: Any, seed: Any, settings: Augmentation, size: Any = None) -> Any:
     """Each picture of a batch, changed by its own random draw.
 
     Args:
         pixels: uint8 tensor, (batch, height, width, 3).
         seed: int tensor of shape (2,); equal seeds give equal results.
         settings: how far the changes go.
+        size: int tensor (height, width) of the result, at most half as large again smaller than the pictures, for nothing
+            is averaged; None leaves it as it is.
 
     Returns:
-        uint8 tensor of the same shape.
+        uint8 tensor, (batch, *size, 3).
     """
     geometry_seed, colour_seed = tf.unstack(tf.random.split(seed, num=2))
     x = tf.cast(pixels, tf.float32)
-    x = _crop_turn_and_flip(x, geometry_seed, settings)
+    x = _crop_turn_and_flip(x, geometry_seed, settings, tf.shape(pixels)[1:3] if size is None else size)
     x = _change_light(x, colour_seed, settings)
     x = tf.cast(tf.round(tf.clip_by_value(x, 0.0, 255.0)), tf.uint8)
-    return tf.ensure_shape(x, pixels.shape)  # the sampling above forgets it
+    return tf.ensure_shape(x, pixels.shape if size is None else (pixels.shape[0], None, None, 3))  # sampling forgets it
 
 
-def _crop_turn_and_flip(x: Any, seed: Any, settings: Augmentation) -> Any:
+def _crop_turn_and_flip(x: Any, seed: Any, settings: Augmentation, size: Any) -> Any:
     # All three are one affine map from a place in the result to a place in the picture, so pixels are sampled once.
     shape = tf.shape(x)
     batch, center_y, center_x = shape[0], tf.cast(shape[1] - 1, tf.float32) / 2, tf.cast(shape[2] - 1, tf.float32) / 2
@@ -58,16 +61,20 @@ def _crop_turn_and_flip(x: Any, seed: Any, settings: Augmentation) -> Any:
     angle = (2.0 * draws[5] - 1.0) * math.radians(settings.max_rotation_degrees)
     mirrored = tf.logical_and(draws[6] < 0.5, settings.horizontal_flip)
     scale_x = tf.where(mirrored, -scale_x, scale_x)
+    # A step of one pixel in the result is one of `ratio` pixels in the picture.
+    ratio = tf.cast(shape[1:3], tf.float32) / tf.cast(size, tf.float32)
+    scale_y, scale_x = scale_y * ratio[0], scale_x * ratio[1]
+    middle = tf.cast(size - 1, tf.float32) / 2
 
     a0, a1 = scale_x * tf.cos(angle), -scale_y * tf.sin(angle)
     b0, b1 = scale_x * tf.sin(angle), scale_y * tf.cos(angle)
-    a2 = center_x + shift_x - a0 * center_x - a1 * center_y
-    b2 = center_y + shift_y - b0 * center_x - b1 * center_y
+    a2 = center_x + shift_x - a0 * middle[1] - a1 * middle[0]
+    b2 = center_y + shift_y - b0 * middle[1] - b1 * middle[0]
     zeros = tf.zeros(batch)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=x,
         transforms=tf.stack([a0, a1, a2, b0, b1, b2, zeros, zeros], axis=1),  # (batch, 8)
-        output_shape=shape[1:3],
+        output_shape=size,
         interpolation="BILINEAR",
         fill_mode="REFLECT",
         fill_value=0.0,
@@ -75,16 +82,40 @@ def _crop_turn_and_flip(x: Any, seed: Any, settings: Augmentation) -> Any:
 
 
 def mix(pixels: Any, labels: Any, seed: Any, settings: Augmentation) -> tuple[Any, Any]:
-    """Mixup: each picture of a batch blended with the one before it, and its label likewise.
+    """Mixup and CutMix: each picture of a batch blended with the one before it, or given a part of it; its label likewise.
 
     Args:
         pixels: uint8 tensor, (batch, height, width, 3).
         labels: one-hot, float32 tensor, (batch, num_classes).
         seed: int tensor of shape (2,); equal seeds give equal results.
-        settings: `mixup` is the alpha of the draw.
+        settings: `mixup` is the alpha of the draw, `cutmix` the share of the pictures that are given a part.
 
-    Source: Zhang et al. 2018, https://arxiv.org/abs/1710.09412.
+    Source: Zhang et al. 2018, https://arxiv.org/abs/1710.09412; Yun et al. 2019, https://arxiv.org/abs/1905.04899.
     """
+    if settings.cutmix == 0:
+        return _mixup(pixels, labels, seed, settings)
+    blend_seed, cut_seed = tf.unstack(tf.random.split(seed, num=2))
+    blended, labels_of_blended = _mixup(pixels, labels, blend_seed, settings)
+    draws = tf.random.stateless_uniform((4, tf.shape(pixels)[0]), cut_seed)  # whether, how large, where
+    is_cut = draws[0] < settings.cutmix
+    side = tf.sqrt(0.5 * draws[1])  # of the rectangle, as a share of the picture's: its area is a half at most
+    rows = _between(draws[2] * (1.0 - side), side, tf.shape(pixels)[1])
+    columns = _between(draws[3] * (1.0 - side), side, tf.shape(pixels)[2])
+    inside = tf.logical_and(rows[:, :, None], columns[:, None, :])  # (batch, height, width)
+    share = 1.0 - tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2))[:, None]
+    cut = tf.where(inside[..., None], tf.roll(pixels, 1, axis=0), pixels)
+    labels_of_cut = share * labels + (1.0 - share) * tf.roll(labels, 1, axis=0)
+    x = tf.where(is_cut[:, None, None, None], cut, blended)
+    return x, tf.where(is_cut[:, None], labels_of_cut, labels_of_blended)
+
+
+def _between(start: Any, length: Any, count: Any) -> Any:
+    """(batch, count): which of so many places lie in the stretch of each picture; all three as shares of the whole."""
+    places = (tf.cast(tf.range(count), tf.float32) + 0.5) / tf.cast(count, tf.float32)
+    return tf.logical_and(places >= start[:, None], places < (start + length)[:, None])
+
+
+def _mixup(pixels: Any, labels: Any, seed: Any, settings: Augmentation) -> tuple[Any, Any]:
     if settings.mixup == 0:
         return pixels, labels
     # Two Gamma(alpha) draws x, y make x / (x + y) a Beta(alpha, alpha) draw.

@@ -1,4 +1,4 @@
-"""A Keras callback that averages the weights, validates with the average, and keeps the best of all epochs."""
+"""A Keras callback that averages the weights, validates with the average, and keeps the best of all epochs, or the last."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ Row = dict[str, float | int]
 class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
     """Averages the weights as they move, validates with the average, and keeps the best average of all epochs.
 
+    Where nothing is validated, it keeps the average of the last epoch.
+
     The average includes the moving statistics of batch normalisation, so that it can be used as it stands. With
     `average_momentum` 0 it is the weights themselves. Source: Polyak and Juditsky 1992, https://doi.org/10.1137/0330046.
 
     Attributes:
-        history: a row per epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
+        history: a row per epoch: epoch, loss, accuracy, val_loss and val_accuracy where it was validated, learning_rate,
+            seconds.
         best_epoch: counted from 1; 0 before the first has ended.
         diverged: whether the loss stopped being a number.
     """
@@ -78,7 +81,8 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             RecipeError: if the loss is not a number and no epoch before was better.
         """
         logs = logs or {}
-        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
+        names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs]
+        if not all(math.isfinite(logs[name]) for name in names):
             if not self.history:
                 raise RecipeError(
                     f"The loss became {logs['loss']} in the first epoch.\nhint: lower learning_rate, as by a factor of 10."
@@ -87,7 +91,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             self.model.stop_training = True
             return
         row: Row = {"epoch": epoch + 1}
-        row |= {name: float(logs[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        row |= {name: float(logs[name]) for name in names}
         row["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         row["seconds"] = self._seconds()
         self._seconds_before, self._started = 0.0, time.perf_counter()
@@ -135,4 +139,4 @@ def _copies(variables: Sequence[Any]) -> list[NDArray[np.float32]]:
 
 
 def _rank(row: Row) -> tuple[float, float]:
-    return row["val_accuracy"], -row["val_loss"]
+    return (row["val_accuracy"], -row["val_loss"]) if "val_accuracy" in row else (row["epoch"], 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ def training_batches(
     seed: int,
     augmentation: Augmentation,
     start: tuple[int, int] = (0, 0),
+    size_of_epoch: Callable[[int], tuple[int, int]] | None = None,
 ) -> Any:
     """A `tf.data.Dataset` of (pixels uint8, one-hot labels float32) that goes through epoch after epoch without end.
 
@@ -48,23 +49,26 @@ def training_batches(
         seed: of the order and of the augmentation; with it, epoch and step fix every batch.
         augmentation: what is done to each picture.
         start: (epoch, step) of the first batch, both counted from 0; what comes before is skipped, and costs nothing.
+        size_of_epoch: (height, width) of the batches of an epoch, counted from 0, where it is not that of the pictures.
     """
     first_epoch, first_step = start
 
-    def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]]:
+    def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]]:
         for epoch in itertools.count(first_epoch):
             skipped = first_step if epoch == first_epoch else 0
             rows_of_steps = epoch_batches(len(labels), batch_size=batch_size, seed=seed, epoch=epoch)
             for step, rows in enumerate(rows_of_steps[skipped:], start=skipped):
                 key = np.random.SeedSequence((seed, epoch, step)).generate_state(2).astype(np.int64)
-                yield pixels[rows], labels[rows], key
+                size = pixels.shape[1:3] if size_of_epoch is None else size_of_epoch(epoch)
+                yield pixels[rows], labels[rows], key, np.array(size, np.int32)
 
-    signature = (*_signature(pixels), tf.TensorSpec((2,), tf.int64))
+    signature = (*_signature(pixels), tf.TensorSpec((2,), tf.int64), tf.TensorSpec((2,), tf.int32))
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
 
-    def changed(x: Any, y: Any, key: Any) -> tuple[Any, Any]:
+    def changed(x: Any, y: Any, key: Any, size: Any) -> tuple[Any, Any]:
         of_each, of_pairs = tf.unstack(tf.random.split(key, num=2))
-        return mix(augment(x, of_each, augmentation), tf.one_hot(y, num_classes), of_pairs, augmentation)
+        x = augment(x, of_each, augmentation, None if size_of_epoch is None else size)
+        return mix(x, tf.one_hot(y, num_classes), of_pairs, augmentation)
 
     return _without_autotune(dataset.map(changed).prefetch(4))
 

@@ -1,4 +1,4 @@
-"""Trains a Keras model with plain `fit` and keeps the weights that did best on validation pictures."""
+"""Trains a Keras model with plain `fit`; keeps the weights that did best on validation pictures, or the last average."""
 
 from __future__ import annotations
 
@@ -23,8 +23,35 @@ from fieldguide.training.resumption import Resumption, Stopped
 from fieldguide.training.schedules import warmup_cosine
 from fieldguide.training.session import Session
 
+_SIZE_STEP = 8  # pixels; TensorFlow prepares its convolutions anew for each size
 _NO_LIMIT = 1_000_000  # epochs, where time is the limit
 WEIGHT_DECAY_EXCLUDES = ["bias", "gamma", "beta"]  # biases and normalisation are not shrunk
+
+
+@dataclass(frozen=True)
+class GrowingSize:
+    """Progressive resizing: small pictures at first, which cost less and teach most of what there is to learn at that time.
+
+    Source: Howard 2018, https://www.fast.ai/posts/2018-08-10-fastai-diu-imagenet.html.
+    """
+
+    first: tuple[int, int]  # (height, width)
+    last: tuple[int, int]
+    grown_at: float  # share of the training after which they have the last size, in (0, 1]
+
+    def at(self, share: float) -> tuple[int, int]:
+        """(height, width) after that share of the training: a straight line in steps of `_SIZE_STEP` pixels.
+
+        >>> [GrowingSize((64, 64), (112, 112), 0.5).at(share) for share in (0, 0.25, 1)]
+        [(64, 64), (88, 88), (112, 112)]
+        """
+        grown = min(1.0, share / self.grown_at)
+        if grown == 1.0:
+            return self.last
+        height, width = (
+            min(b, _SIZE_STEP * round((a + (b - a) * grown) / _SIZE_STEP)) for a, b in zip(self.first, self.last, strict=True)
+        )
+        return height, width
 
 
 @dataclass(frozen=True)
@@ -40,6 +67,7 @@ class LoopSettings:
     warmup_epochs: float
     average_momentum: float  # of the moving average of the weights; 0 keeps the weights as they are
     augmentation: Augmentation
+    growing: GrowingSize | None = None  # of the pictures that are learned from; None keeps their size
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +111,8 @@ def fit_model(
 ) -> LoopResult:
     """Trains `model` in place; it ends with the best weights by validation accuracy, ties broken by loss.
 
+    Without validation pictures it ends with the average of the last epoch that ended.
+
     Validation takes the way of every later prediction: moving batch-norm statistics, no dropout, no augmentation, every
     picture counted once. An interrupt (Ctrl-C, SIGTERM) ends training after its step with the best weights so far; a
     first epoch that it cuts off is validated as it stands.
@@ -94,10 +124,10 @@ def fit_model(
     the steps, and there are as many epochs as there is time for, the last one cut short. Such a run is not repeatable.
 
     Args:
-        model: takes uint8 pixels, gives logits.
+        model: takes uint8 pixels, of any size with `settings.growing`; gives logits.
         train_pixels: uint8, (num_train, height, width, 3).
         train_labels: (num_train,); positions in class_names.
-        val_pixels: uint8, (num_val, height, width, 3).
+        val_pixels: uint8, (num_val, height, width, 3); there may be none.
         val_labels: (num_val,).
         settings: length, rate and the rest.
         seed: of order and augmentation.
@@ -109,7 +139,7 @@ def fit_model(
     """
     num_classes = model.output_shape[-1]
     steps = steps_per_epoch(len(train_labels), settings.batch_size)
-    val = validation_batches(val_pixels, val_labels, num_classes=num_classes)
+    val = validation_batches(val_pixels, val_labels, num_classes=num_classes) if len(val_labels) else None
     budget = None
     if session.deadline is not None:
         budget = TimeBudget(
@@ -125,7 +155,7 @@ def fit_model(
     best.set_model(model)
     with deferred_interrupts(session.say) as interruption:
         position = Resumption(model, best, steps_per_epoch=steps, session=session, interruption=interruption, budget=budget)
-        position.restore(val)
+        position.restore(validation_batches(train_pixels[:1], train_labels[:1], num_classes=num_classes))
         logs = EpochLogs(best, history=session.history, tensorboard=session.tensorboard)
         callbacks: list[Any] = [best, position, logs]
         if budget is not None:
@@ -137,6 +167,12 @@ def fit_model(
             )
             callbacks.append(bar)
 
+        size_of_epoch = None
+        if (growing := settings.growing) is not None:
+
+            def size_of_epoch(epoch: int) -> tuple[int, int]:
+                return growing.at(epoch / epochs if budget is None else budget.share)
+
         def fit(until: int) -> None:
             train = training_batches(
                 train_pixels,
@@ -146,6 +182,7 @@ def fit_model(
                 seed=seed,
                 augmentation=settings.augmentation,
                 start=(position.epoch, position.step),
+                size_of_epoch=size_of_epoch,
             )
             model.fit(
                 train,
@@ -185,7 +222,9 @@ def _notes(best: BestWeights, position: Resumption, steps: int, signal_name: str
     num_epochs, weights = len(best.history), f"these are the weights of epoch {best.best_epoch}"
     if signal_name is not None:
         moment = f"step {position.step} of {steps} of epoch {position.epoch + 1}"
-        return (f"Interrupted after {moment}; {weights + ', the best so far' if num_epochs else 'no epoch had ended'}.",)
+        if num_epochs and "val_accuracy" in best.history[0]:
+            weights += ", the best so far"
+        return (f"Interrupted after {moment}; {weights if num_epochs else 'no epoch had ended'}.",)
     return (f"The loss stopped being a number after epoch {num_epochs}; {weights}.",) if best.diverged else ()
 
 

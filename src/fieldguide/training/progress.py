@@ -50,6 +50,8 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Adds the validation accuracies, to be seen with the next batch."""
         self._step = 0
+        if "val_accuracy" not in (logs or {}):
+            return
         self._shown["val accuracy"] = f"{100 * (logs or {})['val_accuracy']:.1f}%"
         if self._best.best_epoch:
             self._shown["best"] = f"{100 * self._best.history[self._best.best_epoch - 1]['val_accuracy']:.1f}%"

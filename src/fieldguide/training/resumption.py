@@ -73,11 +73,11 @@ class Resumption(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         done, starts = (self.num_steps, 1) if self.counter is None else (self.counter.steps, self.counter.starts)
         return {"steps": self.num_steps, "repeated_steps": max(0, done - self.num_steps), "starts": starts}
 
-    def restore(self, validation: Any) -> None:
+    def restore(self, batch: Any) -> None:
         """Takes up the newest checkpoint, if there is one.
 
         Args:
-            validation: dataset of which one batch is used, for Keras makes a metric's variables when it first sees a batch.
+            batch: dataset of one batch, for Keras makes a metric's variables when it first sees a batch.
 
         Raises:
             RecipeError: if it belongs to another training, or to another version of the architecture.
@@ -100,12 +100,15 @@ class Resumption(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         _assign(model.variables, found.tensors, "model")
         _assign(model.optimizer.variables, found.tensors, "optimizer")
         if 0 < self.step < self._steps_per_epoch:
-            model.evaluate(validation.take(1), verbose=0)
+            model.evaluate(batch, verbose=0)
             self._metrics = _grouped(found.tensors, ("metrics",))["metrics"]
         self._session.say(f"going on after step {self.step} of epoch {self.epoch + 1}")
 
     def finish_epoch(self, validation: Any) -> None:
         """Validates, where an epoch was cut off after its last step.
+
+        Args:
+            validation: None where nothing is validated.
 
         Raises:
             Stopped: if a signal has come.
@@ -120,6 +123,8 @@ class Resumption(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
 
     def _validate(self, validation: Any, callbacks: Sequence[Any]) -> dict[str, float]:
         """The logs of an epoch whose training is done, as Keras gives them to `on_epoch_end`."""
+        if validation is None:
+            return self._plain_train_logs()
         logs = self._trained.evaluate(validation, callbacks=list(callbacks), return_dict=True, verbose=0)
         return {**self._plain_train_logs(), **{f"val_{name}": value for name, value in logs.items()}}
 

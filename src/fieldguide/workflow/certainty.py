@@ -13,7 +13,6 @@ from fieldguide.embedding.certainty import Certainty
 from fieldguide.embedding.linear_head import LinearHead, softmax
 from fieldguide.embedding.novelty import FittedNovelty, fit_novelty
 from fieldguide.embedding.temperature import at_temperature, fit_temperature
-from fieldguide.errors import RecipeError
 from fieldguide.evaluation.metrics import NUM_BINS, expected_calibration_error
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.records import Split
@@ -28,10 +27,10 @@ class HeldOut:
         positions: (num_held_out,); of the pictures in the split.
         probabilities: (num_held_out, num_classes), at the fitted temperature.
         novelties: (num_held_out,).
-        facts: for the run's record, JSON-ready: `temperature`, `num_held_out`, `calibration_error` before and after the
-            temperature, `num_bins`, `reject`, `is_share_known`, and `near_strangers` (None with fewer than three classes):
-            `caught`, the mean over the classes of the share of its pictures that would be turned away if the classifier had
-            never seen that class, and `per_class`.
+        facts: for the run's record, JSON-ready, and empty where there are no such pictures: `temperature`, `num_held_out`,
+            `calibration_error` before and after the temperature, `num_bins`, `reject`, `is_share_known`, and
+            `near_strangers` (None with fewer than three classes): `caught`, the mean over the classes of the share of its
+            pictures that would be turned away if the classifier had never seen that class, and `per_class`.
     """
 
     certainty: Certainty
@@ -44,7 +43,8 @@ class HeldOut:
 def learn_from_held_out(fitted: Fitted, used: Split, embeddings: NDArray[Any], *, reject: float) -> HeldOut:
     """Fits the temperature and the novelty.
 
-    Out-of-fold answers are taken where the recipe gives them; otherwise those on its validation part.
+    Out-of-fold answers are taken where the recipe gives them; otherwise those on its validation part. Where it learned from
+    every picture, probabilities stay as they are, and no picture is turned away.
 
     Args:
         fitted: head, and out-of-fold probabilities.
@@ -53,9 +53,12 @@ def learn_from_held_out(fitted: Fitted, used: Split, embeddings: NDArray[Any], *
         reject: share of own pictures that may be turned away.
 
     Raises:
-        RecipeError: if the share is out of range, or nothing was held out.
+        RecipeError: if the share is out of range.
     """
     labels = used.labels
+    if fitted.out_of_fold is None and not len(used.val):
+        nothing = np.empty((0, len(used.class_names)), np.float32)
+        return HeldOut(Certainty(), np.empty(0, np.int64), nothing, np.empty(0, np.float32), {})
     if fitted.out_of_fold is not None:
         measured, learned_from = used.train[fitted.out_of_fold.positions], used.train
         raw = fitted.out_of_fold.probabilities
@@ -66,11 +69,6 @@ def learn_from_held_out(fitted: Fitted, used: Split, embeddings: NDArray[Any], *
         head = LinearHead(fitted.head_kernel, fitted.head_bias)
         raw = np.asarray(softmax(head.logits(take(embeddings, measured))), np.float32)
         folds = np.where(np.isin(learned_from, used.val), 0, -1)
-    if not len(measured):
-        raise RecipeError(
-            "The recipe held no picture out, so that nothing says how far its answers can be trusted.\n"
-            "hint: a recipe without `needs_val` gives out-of-fold predictions."
-        )
     temperature = fit_temperature(raw, labels[measured])
     probabilities = at_temperature(raw, temperature)
     novelty = fit_novelty(

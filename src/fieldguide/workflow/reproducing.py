@@ -75,6 +75,7 @@ def reproduce(
         out=out or directory.with_name(f"{directory.resolve().name}-again"),
         recipe=cast(Any, recipe_class(first.recipe)).from_json(first.settings),
         seed=first.seed,
+        also=given.get("also"),
         group_by=given["group_by"],
         exclude_classes=given["exclude_class"],
         merge_subfolders=given["merge_subfolders"],

@@ -26,7 +26,7 @@ def evaluate_parts(
     embeddings: NDArray[Any],
     cache: Cache,
 ) -> dict[str, Evaluation | None]:
-    """An evaluation for train, val and test; None for a part without pictures.
+    """An evaluation for train, val and test; None for a part without pictures, and where nothing was held out.
 
     Args:
         bundle: as it was read back from disk.
@@ -45,7 +45,7 @@ def evaluate_parts(
         return evaluate_embeddings(bundle, rows, labels[positions], names, part=part, method=method, digests=digests, **more)
 
     result = {"train": answers("train", split.train, "fitted on"), "val": answers("val", split.val, "held out")}
-    if not len(split.val):
+    if not len(split.val) and len(held_out.positions):
         positions = held_out.positions
         result["val"] = Evaluation(
             part="val",

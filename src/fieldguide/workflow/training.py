@@ -20,7 +20,7 @@ from fieldguide.bundle import NUM_PROBE_PICTURES, build_files, write_bundle, wri
 from fieldguide.classifier import Classifier
 from fieldguide.data import decoding
 from fieldguide.data.cache import Cache
-from fieldguide.data.index import describe, index_folder
+from fieldguide.data.index import ALSO, describe, index_folder
 from fieldguide.data.scan import Scan, keep_pixels
 from fieldguide.data.split import refuse_unsplittable, split_images
 from fieldguide.embedding.engine import Engine, network_of_graph, save_network
@@ -62,6 +62,7 @@ def train(
     model: Callable[[tuple[int, int], int], Any] | None = None,
     seed: int | None = None,
     review: str | os.PathLike[str] | None = None,
+    also: str | os.PathLike[str] | None = None,
     group_by: str | None = None,
     exclude_classes: Sequence[str] = (),
     merge_subfolders: bool = False,
@@ -89,6 +90,8 @@ def train(
             `recipe.json`, else 0.
         review: a `review.csv`, as `fieldguide.audit` writes it and you edited it: pictures to leave out or to read with
             another label. Nothing in the folder is changed.
+        also: a further folder of class folders, such as corrections that `serve --collect` kept: learned from, never chosen by
+            nor scored on. Copies of validation and test pictures in it are left out.
         group_by: regular expression whose match in a path names the picture's group; a group never straddles a split.
         exclude_classes: class folders to leave out.
         merge_subfolders: subfolders belong to the class above them, even where their names repeat.
@@ -116,6 +119,7 @@ def train(
     stages = Stages()
     options = {
         "review": None if review is None else os.fspath(review),
+        "also": None if also is None else os.path.abspath(also),
         "group_by": group_by,
         "exclude_class": tuple(exclude_classes),
         "merge_subfolders": merge_subfolders,
@@ -127,7 +131,9 @@ def train(
     }
     preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=sixteen_bit_max)
     with stages.time("index"):
-        index = index_folder(source, group_by=group_by, exclude_classes=exclude_classes, merge_subfolders=merge_subfolders)
+        index = index_folder(
+            source, also=also, group_by=group_by, exclude_classes=exclude_classes, merge_subfolders=merge_subfolders
+        )
     say(describe(index))
     if review is not None:
         index = apply_review(index, read_review(review, index.class_names))
@@ -253,7 +259,7 @@ def train(
                 data_fingerprint=digest,
                 history=fitted.history,
                 learning_curve=fitted.learning_curve,
-                notes=(*fitted.notes, *_notes(index, evaluations, changed)),
+                notes=(*fitted.notes, *_notes(index, split, evaluations, changed)),
                 arguments={"source": os.path.abspath(source), **options},
                 certainty=held_out.facts,
                 interrupted=fitted.interrupted,
@@ -303,14 +309,21 @@ def _write_history(directory: Path, run: Run) -> None:
         write_text(directory / "history.csv", csv_text(run.history, list(run.history[0])))
 
 
-def _notes(index: ImageIndex, evaluations: Mapping[str, Evaluation | None], changed: Sequence[str]) -> list[str]:
+def _notes(index: ImageIndex, split: Split, evaluations: Mapping[str, Evaluation | None], changed: Sequence[str]) -> list[str]:
     notes = []
+    also = [i for i, image in enumerate(split.images) if image.part == ALSO]
+    if also:
+        num_left_out = len(set(also) - set(split.train.tolist()))
+        notes.append(
+            f"{len(also) - num_left_out:,} pictures came from a second folder (--also) and were learned from; {num_left_out:,} "
+            "more in it are copies of validation or test pictures and were left out."
+        )
     if changed:
         notes.append(
             f"{len(changed)} of the pictures that were to be asked again from file have changed or vanished during the run "
             f"({changed[0]}{', ...' if len(changed) > 1 else ''}); the scores are of what they were when it began."
         )
-    if evaluations["test"] is not None:
+    if evaluations["test"] is not None or evaluations["val"] is None:
         return notes
     return [
         *notes,

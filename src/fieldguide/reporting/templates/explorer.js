@@ -106,10 +106,9 @@
     find("tiles").replaceChildren();
     state.drawn = 0;
     draw();
-    find("count").textContent =
-      state.listed.length === state.pictures.length
-        ? counted(state.listed.length)
-        : `${state.listed.length.toLocaleString("en")} of ${counted(state.pictures.length)}`;
+    const held = data.numScored < data.numEvaluated ? " on this page" : "";
+    const some = state.listed.length < state.pictures.length ? `${state.listed.length.toLocaleString("en")} of ` : "";
+    find("count").textContent = some + counted(state.pictures.length) + held;
   };
 
   const tile = (i) => {

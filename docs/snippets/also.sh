@@ -1,0 +1,1 @@
+fieldguide train dataset/ --also corrections/

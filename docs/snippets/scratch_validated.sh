@@ -1,0 +1,1 @@
+fieldguide train dataset/ --recipe scratch --set validate=true

@@ -1,0 +1,1 @@
+fieldguide serve runs/dataset --collect corrections/

@@ -1,0 +1,139 @@
+"""The `scratch` recipe: it learns without a validation part, from pictures that grow, and goes on where it was cut off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fieldguide import training
+
+training.import_tensorflow()
+
+import fieldguide  # noqa: E402
+from fieldguide.errors import BundleError, RecipeError  # noqa: E402
+from fieldguide.recipes.fitted import Fitted  # noqa: E402
+from fieldguide.recipes.scratch import Scratch  # noqa: E402
+from fieldguide.training import loop, resumption  # noqa: E402
+from fieldguide.training.checkpoint import Checkpoints  # noqa: E402
+from fieldguide.training.resumption import Resumption  # noqa: E402
+from tests.recipes.test_classic import as_bytes, data, keras_logits, pictures  # noqa: E402
+
+SMALL = Scratch(
+    image_size=(16, 20),
+    first_image_size=(8, 8),
+    filters=(8, 16),
+    blocks=(1, 1),
+    epochs=4,
+    min_steps=0,
+    batch_size=16,
+    grown_at=0.5,
+    cutmix=0.3,
+    precision="f32",
+)
+NOBODY = (np.empty((0, 16, 20, 3), np.uint8), np.empty(0, np.int64))
+STEPS = 7  # an epoch of 100 pictures in batches of 16
+
+
+def fit(recipe: Scratch = SMALL, **session: Any) -> Fitted:
+    return recipe.fit(data(pictures(100, 1), NOBODY, **session))
+
+
+def test_it_learns_three_hues_from_every_picture_and_keeps_the_last_average() -> None:
+    result = fit(Scratch.from_json({**SMALL.to_json(), "epochs": 12, "mixup": 0.0, "average_momentum": 0.9}))
+    pixels, labels = pictures(70, 2)
+    assert (keras_logits(result, pixels).argmax(axis=1) == labels).mean() > 0.95
+    assert result.network.architecture == "residual"
+    assert [row["epoch"] for row in result.history] == list(range(1, 13))
+    assert set(result.history[0]) == {"epoch", "loss", "accuracy", "learning_rate", "seconds"}
+    assert result.notes[0].startswith("There is no validation score: nothing was chosen, so that all 100 training pictures")
+
+
+def test_a_validation_part_is_scored_where_there_is_one() -> None:
+    result = SMALL.fit(data(pictures(100, 1), pictures(70, 2)))
+    assert "val_accuracy" in result.history[0]
+    assert result.notes == ()
+
+
+def test_a_validation_part_changes_nothing_before_the_choice() -> None:
+    """The first epoch ends with the same loss, whether or not it is validated."""
+    alone, watched = fit(), SMALL.fit(data(pictures(100, 1), pictures(70, 2)))
+    assert [row["loss"] for row in alone.history] == [row["loss"] for row in watched.history]
+
+
+class Killed(BaseException):
+    """What a kill leaves: the files, and nothing else."""
+
+
+@pytest.mark.parametrize("num_steps", [STEPS + 3, 2 * STEPS, 3 * STEPS - 1])  # within an epoch, at its end, in another size
+def test_a_training_that_was_killed_goes_on_to_the_same_bytes(
+    num_steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resumption, "INTERVAL_SECONDS", 0.0)  # each step is saved
+    checkpoints = Checkpoints(tmp_path / "checkpoints", identity={})
+    original = Resumption.on_train_batch_end
+
+    def killed(self: Resumption, batch: int, logs: dict[str, float] | None = None) -> None:
+        original(self, batch, logs)
+        if self.num_steps == num_steps:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Resumption, "on_train_batch_end", killed)
+        with pytest.raises(Killed):
+            fit(checkpoints=checkpoints)
+    resumed, whole = fit(checkpoints=checkpoints), fit()
+    assert as_bytes(resumed) == as_bytes(whole)
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
+
+
+def test_pictures_grow_epoch_by_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    original = loop.GrowingSize.at
+
+    def at(self: loop.GrowingSize, share: float) -> tuple[int, int]:
+        asked.append((share, original(self, share)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(loop.GrowingSize, "at", at)
+    fit()
+    assert list(dict.fromkeys(asked))[:3] == [(0.0, (8, 8)), (0.25, (16, 16)), (0.5, (16, 20))]
+
+
+def test_with_a_budget_they_grow_by_the_clock() -> None:
+    import time
+
+    result = fit(deadline=time.perf_counter() + 4.0)
+    assert result.history
+    assert all(np.isfinite(row["loss"]) for row in result.history)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"blocks": (1, 1)}, "blocks should be 4 numbers >= 1"),
+        ({"first_image_size": (8, 8)}, r"first_image_size should be \(height, width\), each from 16"),
+        ({"first_image_size": (128, 64)}, "up to that of image_size"),
+        ({"grown_at": 0.0}, r"grown_at should be in \(0, 1\]"),
+        ({"cutmix": 1.5}, r"cutmix should be in \[0, 1\]"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_with_the_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Scratch(**changes)
+
+
+def test_a_run_has_no_validation_score_and_says_why_and_what_is_missing(tiny_folder: Path, tmp_path: Path) -> None:
+    recipe = Scratch(
+        image_size=(16, 16), first_image_size=(8, 8), filters=(8,), blocks=(1,), epochs=1, min_steps=0, warmup_epochs=0.0
+    )
+    run = fieldguide.train(tiny_folder, out=tmp_path / "run", recipe=recipe, progress=False)
+    assert run.scores["val"] is None and run.scores["test"] is not None and run.certainty == {}
+    assert run.scores["train"] is not None and run.scores["train"]["num_images"] == 60  # all that are not for testing
+    assert any("no validation score: nothing was chosen" in note for note in run.notes)
+    report = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "no validation score: nothing was chosen" in report and "nan" not in report.lower().split()
+    with pytest.raises(BundleError, match=r"every training picture was learned from(.|\n)*validate=true"):
+        fieldguide.load(run.directory, reject=0.02)
