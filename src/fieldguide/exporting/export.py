@@ -13,6 +13,7 @@ from fieldguide.errors import BundleError, DatasetError
 from fieldguide.exporting.formats import PICTURE, TENSOR, format_named
 from fieldguide.exporting.metadata import metadata_of
 from fieldguide.exporting.parity import NUM_PICTURES, NUM_QUANTIZED, Parity, Pictures, check, spread
+from fieldguide.models.registry import OWN
 from fieldguide.records import Record
 from fieldguide.storage import atomic_directory, read_json, write_json, write_text
 
@@ -67,6 +68,11 @@ def write_export(
         EngineError: if the files answer otherwise than the bounds allow; then nothing is left behind.
     """
     chosen = format_named(format_name)
+    if chosen.builds_anew and classifier.bundle.network.architecture == OWN:
+        raise BundleError(
+            f"The format {format_name} builds the network anew, and a bundle holds no code to build a user's own from.\n"
+            "hint: `--format openvino`, or convert what `fieldguide.load(RUN).to_keras(build)` gives."
+        )
     refuse_occupied(directory)
     compared = spread(pictures, NUM_QUANTIZED if chosen.is_quantized else NUM_PICTURES)
     metadata = metadata_of(classifier)

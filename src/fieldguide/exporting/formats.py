@@ -59,6 +59,7 @@ class Format:
     module: str
     contracts: tuple[str, ...] = CONTRACTS
     is_quantized: bool = False  # in 8 bits: other bounds, more pictures, and its novelty is measured again
+    builds_anew: bool = True  # from an architecture that fieldguide knows; else from the bundle's own network file
     most_at_once: int | None = None  # pictures in a batch; None: any number
 
     def load_module(self) -> FormatModule:
@@ -69,7 +70,7 @@ class Format:
 
 FORMATS = {
     "onnx": Format("ONNX Runtime: servers, desktops, phones, browsers", "onnx_file"),
-    "openvino": Format("OpenVINO on Intel and ARM processors", "openvino_file"),
+    "openvino": Format("OpenVINO on Intel and ARM processors", "openvino_file", builds_anew=False),
     "keras": Format("Keras: to go on with in Python", "keras_file"),
     "saved_model": Format("TensorFlow and TensorFlow Serving", "saved_model"),
     "litert": Format("LiteRT (TensorFlow Lite): phones, small machines", "litert", (TENSOR,), most_at_once=1),

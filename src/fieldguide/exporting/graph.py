@@ -139,31 +139,49 @@ def answers(ops: GraphOperations, embedding: Any, classifier: Classifier) -> Map
 def resize(ops: GraphOperations, picture: Any, image_size: tuple[int, int]) -> Any:
     """Pillow's antialiased bilinear resize: uint8 (1, height, width, 3) -> uint8 (1, *image_size, 3).
 
-    Each pass is a product with a matrix of weights; Pillow rounds between the two, and so do we. From version 13 on it takes
-    the vertical pass first where `height - new_height > max(0, 2 * (width - new_width))`; here it is always the second, so
-    that in such tall pictures about one value in five is off by one grey level.
+    Each pass is a product with a matrix of weights. Pillow's are whole multiples of 2**-22, and it rounds after each pass;
+    where a small picture grows, a hundredth of its values lie just between two grey levels, so that both matter. From
+    version 13 on it takes the vertical pass first where `height - new_height > max(0, 2 * (width - new_width))`; here it is
+    always the second, so that in such tall pictures about one value in five is off by one grey level.
 
     Source: https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c, `precompute_coeffs`
     """
     height, width = image_size
     x = ops.transpose(ops.to_float(picture), (0, 1, 3, 2))  # (1, height, 3, width)
-    x = _rounded(ops, ops.matmul(x, _bilinear_weights(ops, picture, axis=2, size=width)))
+    x = _resized(ops, x, picture, axis=2, size=width)
     x = ops.transpose(x, (0, 2, 3, 1))  # (1, 3, new width, height)
-    x = _rounded(ops, ops.matmul(x, _bilinear_weights(ops, picture, axis=1, size=height)))
+    x = _resized(ops, x, picture, axis=1, size=height)
     return ops.to_pixels(ops.transpose(x, (0, 3, 2, 1)))
 
 
-def _bilinear_weights(ops: GraphOperations, picture: Any, *, axis: int, size: int) -> Any:
-    """(pixels along that axis, size): a triangle around the place of each new pixel; columns sum to 1."""
+_UNIT = 2048.0  # 2**11: float32 has no 22 bits for a weight beside the 8 of a pixel, so each weight goes as two numbers of 11
+
+
+def _resized(ops: GraphOperations, x: Any, picture: Any, *, axis: int, size: int) -> Any:
+    """One pass over the last axis of x, which is that axis of the picture; every number here is whole, and exact in float32."""
+    coarse, fine = _bilinear_weights(ops, picture, axis=axis, size=size)
+    sums = ops.matmul(x, coarse)  # of values times weights, in units of 1 / 2048
+    whole = ops.floor(ops.divide(sums, _UNIT))
+    rest = ops.subtract(sums, ops.multiply(whole, _UNIT))
+    rest = ops.plus(rest, ops.divide(ops.matmul(x, fine), _UNIT))
+    return ops.plus(whole, ops.floor(ops.divide(ops.plus(rest, _UNIT / 2), _UNIT)))
+
+
+def _bilinear_weights(ops: GraphOperations, picture: Any, *, axis: int, size: int) -> tuple[Any, Any]:
+    """Two matrices (pixels along that axis, size): weights in units of 2**-11, and what is left of them in units of 2**-22.
+
+    A weight is a triangle around the place of the new pixel, as wide as what lies between two new pixels where the picture
+    shrinks, and as two old ones where it grows. Times twice both numbers of pixels, it is a whole number.
+    """
     old = ops.positions(picture, axis)  # (pixels, 1)
     count = ops.sum(ops.plus(ops.multiply(old, 0.0), 1.0), 0)  # (1, 1)
-    scale = ops.divide(count, float(size))
-    centers = ops.multiply(scale, (np.arange(size, dtype=np.float32) + 0.5)[None])  # (1, size)
-    distance = ops.absolute(ops.subtract(ops.plus(old, 0.5), centers))
-    # Wide enough to cover what lies between two new pixels where the picture shrinks; one pixel where it grows.
-    triangle = ops.maximum(ops.subtract(1.0, ops.divide(distance, ops.maximum(scale, 1.0))), 0.0)
-    return ops.divide(triangle, ops.sum(triangle, 0))
-
-
-def _rounded(ops: GraphOperations, x: Any) -> Any:
-    return ops.floor(ops.plus(x, 0.5))
+    places = ops.multiply(ops.plus(ops.multiply(old, 2.0), 1.0), float(size))
+    centers = ops.multiply(count, (2 * np.arange(size, dtype=np.float32) + 1)[None])  # (1, size)
+    reach = ops.multiply(ops.maximum(count, float(size)), 2.0)
+    triangle = ops.maximum(ops.subtract(reach, ops.absolute(ops.subtract(places, centers))), 0.0)
+    total = ops.sum(triangle, 0)
+    scaled = ops.multiply(triangle, _UNIT)
+    coarse = ops.floor(ops.divide(scaled, total))
+    rest = ops.subtract(scaled, ops.multiply(coarse, total))
+    fine = ops.floor(ops.plus(ops.divide(ops.multiply(rest, _UNIT), total), 0.5))
+    return coarse, fine

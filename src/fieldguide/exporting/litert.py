@@ -7,6 +7,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,11 @@ def converted(classifier: Classifier) -> bytes:
 
 
 def write_model(path: Path, model: bytes, metadata: Mapping[str, Any]) -> None:
-    """Writes a model with `labels.txt` and `fieldguide.json` behind it, as a zip that any program opens."""
+    """Writes a model with `labels.txt` and `fieldguide.json` behind it, as a zip that any program opens, and the resize."""
     write_bytes(path, model)
+    for language in ("py", "js"):  # pictures have to be resized before they come here
+        source = resources.files("fieldguide.exporting").joinpath(f"resize_reference.{language}")
+        write_bytes(path.with_name(f"resize.{language}"), source.read_bytes())
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("labels.txt", "".join(f"{name}\n" for name in metadata["class_names"]))
         archive.writestr("fieldguide.json", json.dumps(metadata, indent=1))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.classifier import Classifier
-from fieldguide.embedding.engine import core, openvino_module, read_network, save_network
+from fieldguide.embedding.engine import core, name_by_position, openvino_module, read_network, save_network
 from fieldguide.embedding.graph import OpenVINOOperations
 from fieldguide.exporting.formats import PICTURE, TENSOR
 from fieldguide.exporting.graph import INPUTS, answer_weights, answers, resize
@@ -129,8 +129,7 @@ def _model(classifier: Classifier, contract: str, metadata: Mapping[str, Any]) -
         result.output(0).set_names({name})
         results.append(result)
     model = openvino.Model(results, [given], "fieldguide")
-    for position, node in enumerate(model.get_ordered_ops()):  # by position, the same network is the same file
-        node.set_friendly_name(f"{node.get_type_name()}_{position}")
+    name_by_position(model)
     for key, value in metadata.items():
         model.set_rt_info(value if isinstance(value, str) else json.dumps(value), ["fieldguide", key])
     return model

@@ -1,0 +1,1 @@
+fieldguide bench-export runs/dataset --format onnx --format openvino

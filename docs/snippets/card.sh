@@ -1,0 +1,1 @@
+fieldguide card runs/dataset --out MODEL_CARD.md
