@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 from fieldguide.bundle import Bundle, read_bundle, verify
 from fieldguide.data import decoding
-from fieldguide.data.parallel import in_order
+from fieldguide.data.parallel import in_order, num_workers_that_fit
 from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.evidence import EvidenceEngine
 from fieldguide.embedding.linear_head import LinearHead
@@ -111,7 +111,7 @@ class Classifier:
         """Classifies a stream of pictures: decoding and inference overlap, answers come in order."""
         pictures = pictures if isinstance(pictures, Sequence) else iter(pictures)
         is_few = isinstance(pictures, Sequence) and len(pictures) <= _FEW
-        workers = 1 if is_few else num_workers or os.cpu_count() or 1
+        workers = 1 if is_few else num_workers or num_workers_that_fit()
         decoded = in_order(self._read_some, pictures, num_workers=workers, items_per_task=1 if is_few else 4)
         yield from self._answers(decoded, self.engine(latency=is_few), 1 if is_few else _BATCH_SIZE)
 

@@ -1,12 +1,19 @@
-"""Work on threads, results in order."""
+"""Work on threads, results in order; as many threads as there are cores, and memory for."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
+
+from fieldguide.data.decoding import MAX_DECODED_PIXELS
+
+BYTES_PER_WORKER = 16 * MAX_DECODED_PIXELS  # what the largest picture takes while it is decoded
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,3 +46,23 @@ def in_order(
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def num_workers_that_fit() -> int:
+    """As many decoders as there are cores, or fewer where each might meet the largest picture at once."""
+    cores, free = os.cpu_count() or 1, free_bytes()
+    return cores if free is None else max(1, min(cores, free // BYTES_PER_WORKER))
+
+
+def free_bytes() -> int | None:
+    """The memory that can be had without swapping, within the limit of a container; None where the system does not say."""
+    found = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        limit, used = (
+            int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current")
+        )
+        found.append(max(limit - used, 0))
+    return min(found, default=None)

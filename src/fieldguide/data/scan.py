@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from fieldguide.data.cache import Cache
 from fieldguide.data.decoding import DECODER_VERSION, FORMATS, decode, read_file, shrink, thumbnail
 from fieldguide.data.looks import LOOKS_VERSION, Looks, grey_copies, measure
-from fieldguide.data.parallel import in_order
+from fieldguide.data.parallel import in_order, num_workers_that_fit
 from fieldguide.errors import DatasetError, DecodeError
 from fieldguide.records import ImageIndex, LabeledImage, Preprocessing, Skipped
 from fieldguide.storage import saving
 
 _FILES_PER_TASK = 16
+_BYTES_AT_ONCE = 100_000_000  # of files held by one worker, but for the last
 _FACTS_PER_TRANSACTION = 1024
 _TINY_BYTES, _NUM_SIZED = 4096, 32
 _TINY_PIXELS = 64 * 64  # up to here a thumbnail is kept as plain pixels: encoding would cost more than decoding did
@@ -124,7 +125,7 @@ def scan(
         preprocessing: image size and 16-bit range.
         cache: where facts and values of known pictures come from and those of new ones go.
         consumer: who gets the pixels; None scans without shrinking.
-        num_workers: decoding threads; when None as many as there are cores, or one where most files are tiny.
+        num_workers: decoding threads; when None as many as there are cores and memory for, or one where most files are tiny.
         progress: called with the number of pictures just finished.
 
     Raises:
@@ -165,7 +166,7 @@ def _useful_workers(index: ImageIndex) -> int:
     for image in index.images[:: max(len(index.images) // _NUM_SIZED, 1)]:
         with contextlib.suppress(OSError):
             sizes.append(os.stat(f"{index.root}/{image.path}").st_size)
-    return 1 if sizes and float(np.median(sizes)) < _TINY_BYTES else os.cpu_count() or 1
+    return 1 if sizes and float(np.median(sizes)) < _TINY_BYTES else num_workers_that_fit()
 
 
 def thumbnails(
@@ -286,6 +287,14 @@ class _Pass:
                 contents[position] = read_file(f"{self.index.root}/{self.index.images[position].path}")
             except DecodeError as error:
                 results[position] = _Read(position, b"", Facts(reason=error.reason, message=str(error)))
+            if sum(map(len, contents.values())) > _BYTES_AT_ONCE:  # few large files, not sixteen
+                results |= self._look(contents)
+                contents = {}
+        results |= self._look(contents)
+        return [results[position] for position in positions]
+
+    def _look(self, contents: Mapping[int, bytes]) -> dict[int, _Read]:
+        results: dict[int, _Read] = {}
         digests = {position: hashlib.sha256(content).digest() for position, content in contents.items()}
         known = self.cache.get(self.facts_kind, list(digests.values()))
         values = self.cache.get(self.consumer.kind, list(digests.values())) if self.consumer else {}
@@ -299,7 +308,7 @@ class _Pass:
         fresh = [read for read in results.values() if read.grey is not None]
         for read, looks in zip(fresh, measure([read.grey for read in fresh if read.grey is not None]), strict=True):
             read.facts, read.grey = dataclasses.replace(read.facts, looks=looks), None
-        return [results[position] for position in positions]
+        return results
 
     def _decode(self, position: int, digest: bytes, content: bytes, value: bytes | None) -> _Read:
         size = self.preprocessing.image_size
