@@ -8,7 +8,8 @@
     python benchmarks/main_job.py large [COUNT]              decode + shrink generated 12-megapixel JPEGs
     python benchmarks/main_job.py precision DATASET          share of test pictures with the same top answer in f32 and bf16
 
-A row per run goes to results/main-job.csv. `classic` and `scratch` may be stopped: the same command goes on.
+A row per run goes to results/main-job.csv; a `note` there says why a time is not that of the machine. `classic` and `scratch`
+may be stopped: the same command goes on.
 """
 
 from __future__ import annotations

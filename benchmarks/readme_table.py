@@ -81,7 +81,10 @@ def _accuracy(rows: Sequence[Row]) -> str:
 
 
 def _cost(rows: Sequence[Row], beside: Sequence[Row]) -> str:
-    """Time and memory; the accuracy as well where it is another than that of the newest runs, which stands before."""
+    """Time and memory; the accuracy as well where it is another than that of the newest runs, which stands before.
+
+    A row's `note` says what keeps its time from being that of the machine, as one core of two.
+    """
     if not rows:
         return "not measured"
     seconds = median(float(row["seconds"]) for row in rows)
@@ -89,6 +92,7 @@ def _cost(rows: Sequence[Row], beside: Sequence[Row]) -> str:
     runs = f"{len(rows)} runs" if len(rows) > 1 else "1 run"
     if _accuracy(rows) != _accuracy(beside):
         runs += f", {_accuracy(rows).split(' ')[0].strip('*')}"
+    runs += "".join(f"; {note}" for note in sorted({row.get("note") or "" for row in rows} - {""}))
     return f"{time}, {median(float(row['peak_mb']) for row in rows) / 1000:.2f} GB ({runs})"
 
 

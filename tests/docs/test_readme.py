@@ -49,6 +49,12 @@ def test_a_cell_is_the_median_of_the_newest_run_of_each_seed():
     ]
 
 
+def test_a_note_on_the_time_stands_beside_it():
+    row = dict.fromkeys(("seed", "date", "commit", "test_accuracy", "num_test"), "") | {"seconds": "90", "peak_mb": "1500"}
+    row |= {"what": "scratch", "dataset": "d", "machine": "new", "note": "on one core"}
+    assert measured.table([row]).split("\n")[2].endswith("| 90.0 s, 1.50 GB (1 run; on one core) |")
+
+
 def test_the_commands_and_the_code_of_the_readme_are_tested_snippets():
     shown = [
         line.removeprefix("    ").split("  #")[0].rstrip() for line in README.splitlines() if line.startswith("    fieldguide")
