@@ -49,7 +49,8 @@ def will_pay(learning_curve: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
     """Whether fine-tuning is likely to gain more than validation can be mistaken by, and why.
 
     Of the errors of the frozen network some are for want of pictures: as many at least as the last doubling of the
-    pictures took away. Of the others fine-tuning is expected to take away a third (`benchmarks/results/finetune.csv`).
+    pictures took away. Of the others fine-tuning is expected to take away a third, a guess that
+    `benchmarks/finetune.py` measures.
 
     Args:
         learning_curve: as `Fitted.learning_curve`: ascending, the last row is of all pictures.
