@@ -65,19 +65,19 @@ def kills(count: int = 50) -> None:
     """Kills and resumes until there are `count` rows."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        dataset = _pictures(work / "pictures")
+        dataset = make_pictures(work / "pictures")
         references: dict[str, tuple[Path, float]] = {}
         while (number := len(read_rows("kills"))) < count:
             recipe = list(RECIPES)[number % len(RECIPES)]
             if recipe not in references:
                 started = time.perf_counter()
                 out = work / "unkilled" / recipe
-                _finish(dataset, out, recipe, work / "caches" / recipe)
+                finish(dataset, out, recipe, work / "caches" / recipe)
                 references[recipe] = out, time.perf_counter() - started
-            add_row("kills", _kill(number, recipe, dataset, work, *references[recipe]))
+            add_row("kills", kill_and_resume(number, recipe, dataset, work, *references[recipe]))
 
 
-def _kill(number: int, recipe: str, dataset: Path, work: Path, reference: Path, seconds: float) -> dict[str, Any]:
+def kill_and_resume(number: int, recipe: str, dataset: Path, work: Path, reference: Path, seconds: float) -> dict[str, Any]:
     """One run, killed once or twice at random moments and taken up again."""
     chance = random.Random(number)
     out, cache = work / "killed" / str(number), work / "caches" / str(number)
@@ -93,7 +93,7 @@ def _kill(number: int, recipe: str, dataset: Path, work: Path, reference: Path, 
         stages.append(stage)
         moments.append(f"{moment:.1f}")
     started = time.perf_counter()
-    outcome = _finish(dataset, out, recipe, cache) or _difference(reference, out)
+    outcome = finish(dataset, out, recipe, cache) or _difference(reference, out)
     values = json.loads((out / "run.json").read_text(encoding="utf-8")) if (out / "run.json").is_file() else {}
     done = values.get("work") or {}
     return {
@@ -125,7 +125,7 @@ def _start_and_kill(dataset: Path, out: Path, recipe: str, cache: Path, moment: 
     return None if "done" in lines else (lines[-1] if lines else "start").replace(" ", "-")
 
 
-def _finish(dataset: Path, out: Path, recipe: str, cache: Path) -> str:
+def finish(dataset: Path, out: Path, recipe: str, cache: Path) -> str:
     """What went wrong, or nothing."""
     process = _start(dataset, out, recipe, cache)
     _, error = process.communicate(timeout=1800)
@@ -181,10 +181,11 @@ def faults() -> None:
 
 def page() -> None:
     """Writes reliability.md."""
-    Path(__file__).with_name("reliability.md").write_text(_page(), encoding="utf-8")
+    Path(__file__).with_name("reliability.md").write_text(page_text(), encoding="utf-8")
 
 
-def _page() -> str:
+def page_text() -> str:
+    """What `page` writes."""
     killed, fuzzed = read_rows("kills"), read_rows("fuzz")
     latest = {row["tests"]: row for row in read_rows("faults")}
     lost = [row for row in killed if row["outcome"] != "equal to the bit"]
@@ -238,7 +239,7 @@ def _page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _pictures(folder: Path) -> Path:
+def make_pictures(folder: Path) -> Path:
     """Three colors with noise, 40 pictures each."""
     for label, (name, color) in enumerate(COLORS.items()):
         (folder / name).mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from fieldguide.cli import main
 # A shell that starts a command with `&` lets it ignore Ctrl-C, which the tests of interrupts and their children need.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for the tests that run ONNX Runtime themselves
 
 HUES = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 

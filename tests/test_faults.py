@@ -20,7 +20,8 @@ import fieldguide
 from fieldguide.data.cache import Cache
 from fieldguide.data.index import index_folder
 from fieldguide.data.scan import keep_pixels, scan
-from fieldguide.errors import BundleError, DecodeError, FieldguideError
+from fieldguide.errors import BundleError, DecodeError, EngineError, FieldguideError
+from fieldguide.exporting.elsewhere import answers_of
 from fieldguide.records import Preprocessing
 from tests.fuzz_targets import BUNDLE
 
@@ -182,6 +183,15 @@ def test_a_picture_for_which_there_is_no_memory_is_left_out_today_and_read_tomor
         assert [skipped.reason for skipped in found.skipped] == ["no_memory"]
     with Cache(tmp_path / "cache") as cache:
         assert scan(index_folder(tiny_folder), SIZE, cache=cache).skipped == ()
+
+
+def test_a_process_that_the_system_ends_for_want_of_memory_is_an_error_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr("fieldguide.exporting.elsewhere.subprocess.run", lambda *args, **options: killed)
+    with pytest.raises(EngineError, match=r"ended by signal 9, as the system does where memory runs out.*\nhint:"):
+        answers_of(tmp_path, "onnx_file", [], preprocessing=SIZE)
 
 
 # --- runs

@@ -14,6 +14,7 @@ from fieldguide.exporting.formats import FORMATS
 from tests.conftest import HUES
 from tests.fuzz_targets import BUNDLE
 
+UNSET = ("CI", "PYTEST_CURRENT_TEST", "ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED")
 # Python runs it at its start, in child processes as well.
 SITECUSTOMIZE = """
 import socket
@@ -33,7 +34,7 @@ def run_offline(tmp_path: Path, *arguments: str) -> None:
         folder.mkdir(exist_ok=True)
     log = tmp_path / "sockets.txt"
     (folders["site"] / "sitecustomize.py").write_text(SITECUSTOMIZE.format(log=str(log)), encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_CURRENT_TEST")}
+    environment = {name: value for name, value in os.environ.items() if name not in UNSET}
     environment |= {
         "HOME": str(folders["home"]),
         "USERPROFILE": str(folders["home"]),
@@ -55,8 +56,7 @@ def test_a_prediction_is_made_offline(tmp_path: Path, make_folder: Callable[...,
     run_offline(tmp_path, "predict", str(BUNDLE), str(picture))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "onnx" else pytest.mark.slow) for n in FORMATS])
 def test_an_export_is_made_offline(tmp_path: Path, make_folder: Callable[..., Path], name: str):
     data = make_folder(dict.fromkeys(HUES, 12))
     if FORMATS[name].is_quantized:

@@ -1,4 +1,7 @@
 import json
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime reports to its maker otherwise
 
 import numpy as np
 import onnxruntime

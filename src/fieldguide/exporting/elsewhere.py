@@ -32,6 +32,7 @@ _WARM_UP = 3
 _FEWEST_SECONDS = 2.0  # a timing lasts as long, or as many repetitions as below
 _MOST_REPETITIONS = 100
 _LONGEST_SECONDS = 600
+_NO_MEMORY = ", as the system does where memory runs out.\nhint: close other programs, or export on a larger computer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +96,8 @@ def answers_of(
             raise EngineError(f"The exported file ({module}) did not answer within {_LONGEST_SECONDS} seconds.") from error
         if done.returncode:
             last = "\n".join(done.stderr.strip().splitlines()[-3:])
+            if done.returncode < 0:  # by a signal; it had no time to say anything
+                last += f"its process was ended by signal {-done.returncode}" + (_NO_MEMORY if done.returncode == -9 else "")
             raise EngineError(f"The exported file ({module}) cannot be run: {last}")
         facts = json.loads(done.stdout.strip().splitlines()[-1])
         found = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ def write(classifier: Classifier, directory: Path, metadata: Mapping[str, Any], 
 
 def load(directory: Path, contract: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]:
     """The file of a contract as a function: pictures -> outputs by name."""
+    # Its import would write a device id into the user's home, and report to Microsoft; turned off later, that has happened.
+    os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}  # the first is 1.32's name, the second another
     onnxruntime = needed("onnxruntime", extra="onnx")
-    onnxruntime.disable_telemetry_events()
+    onnxruntime.disable_telemetry_events()  # what Windows has
     session = onnxruntime.InferenceSession(str(directory / FILES[contract]), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
