@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo check test test-slow audit docs notebooks bench clean
+.PHONY: setup demo check test test-slow audit docs notebooks web-assets bench clean
 
 setup: $(INSTALLED)
 
@@ -43,6 +43,11 @@ audit: setup  # known vulnerabilities of what constraints.txt pins; where the da
 
 notebooks: setup  # writes them anew and runs them; `--text` instead keeps the outputs
 	$(BIN)/python notebooks/build.py
+
+web-assets:  # onnxruntime-web, which `export --format web` carries; needs npm. The files are checked by their SHA-256 when used
+	mkdir -p build/web-assets src/fieldguide/page/assets
+	cd build/web-assets && npm pack --silent onnxruntime-web@1.30.0 && tar -xzf onnxruntime-web-1.30.0.tgz
+	cd build/web-assets/package/dist && cp ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm ../../../../src/fieldguide/page/assets/
 
 bench: setup  # make bench DATA=path/to/cats_dogs
 	for what in transfer classic predict scan; do $(BIN)/python benchmarks/main_job.py $$what $(DATA) || exit 1; done

@@ -29,7 +29,7 @@ WITH_TENSORFLOW = {"keras", "saved_model"}
 
 SLOW = {"keras", "saved_model", "litert"}  # each process that runs the first two, or writes the third, imports TensorFlow
 EACH_FORMAT = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in FORMATS]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in FORMATS if name != "web"]
 )
 # Keras turns TensorFlow's variables into arrays in a way that NumPy 2 wants otherwise.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")

@@ -61,6 +61,7 @@ class Format:
     is_quantized: bool = False  # in 8 bits: other bounds, more pictures, and its novelty is measured again
     builds_anew: bool = True  # from an architecture that fieldguide knows; else from the bundle's own network file
     most_at_once: int | None = None  # pictures in a batch; None: any number
+    is_timed: bool = True  # a page around another format's file is not
 
     def load_module(self) -> FormatModule:
         """The module, imported now."""
@@ -74,6 +75,7 @@ FORMATS = {
     "keras": Format("Keras: to go on with in Python", "keras_file"),
     "saved_model": Format("TensorFlow and TensorFlow Serving", "saved_model"),
     "litert": Format("LiteRT (TensorFlow Lite): phones, small machines", "litert", (TENSOR,), most_at_once=1),
+    "web": Format("a page that computes in the browser, for any static host", "web", (TENSOR,), is_timed=False),
     "litert-int8": Format("LiteRT in 8 bits, smaller and faster", "litert_int8", (TENSOR,), is_quantized=True, most_at_once=1),
 }
 

@@ -32,7 +32,7 @@ def write(classifier: Classifier, directory: Path, metadata: Mapping[str, Any], 
         BundleError: if the architecture is none that fieldguide builds.
     """
     for contract, name in FILES.items():
-        write_bytes(directory / name, _model(classifier, contract, metadata).SerializeToString())
+        write_bytes(directory / name, build_model(classifier, contract, metadata).SerializeToString())
 
 
 def load(directory: Path, contract: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]:
@@ -50,7 +50,20 @@ def load(directory: Path, contract: str) -> Callable[[NDArray[np.uint8]], dict[s
     return run
 
 
-def _model(classifier: Classifier, contract: str, metadata: Mapping[str, Any]) -> Any:
+def build_model(classifier: Classifier, contract: str, metadata: Mapping[str, Any], *, with_evidence: bool = False) -> Any:
+    """The classifier as an `onnx.ModelProto`.
+
+    Args:
+        classifier: what to write.
+        contract: "tensor" or "picture".
+        metadata: goes into the file.
+        with_evidence: adds an output `evidence` (batch, rows, columns, num_classes), what each place adds to each class's logit
+            (see `fieldguide.embedding.evidence`), where the network ends in a global average of maps.
+
+    Raises:
+        MissingExtraError: if `onnx` is not installed.
+        BundleError: if the architecture is none that fieldguide builds.
+    """
     onnx = needed("onnx", extra="onnx")
     network, (height, width) = classifier.bundle.network, classifier.image_size
     ops = OnnxOperations({**classifier.bundle.weights(), **answer_weights(classifier)})
@@ -58,7 +71,16 @@ def _model(classifier: Classifier, contract: str, metadata: Mapping[str, Any]) -
     known = (None, height, width, 3) if contract == TENSOR else (1, None, None, 3)
     pixels = Value(INPUTS[contract], known)
     resized = pixels if contract == TENSOR else resize(ops, pixels, network.image_size)
-    outputs = answers(ops, architecture(network.architecture)(ops, resized, **network.options), classifier)
+    embedding = architecture(network.architecture)(ops, resized, **network.options)
+    outputs = dict(answers(ops, embedding, classifier))
+    if with_evidence and ops.averaged is not None and ops.averaged[1] == embedding:
+        maps = ops.transpose(ops.averaged[0], (0, 2, 3, 1))  # (batch, rows, columns, channels)
+        share = float(maps.shape[1] or 1) * float(maps.shape[2] or 1)
+        head, temperature = classifier.bundle.head, classifier.certainty.temperature
+        # Less the mean over the classes, which changes no probability; what belongs to no place is shared out evenly.
+        kernel, bias = ((x - x.mean(axis=-1, keepdims=True)) / (temperature * share) for x in (head.kernel, head.bias))
+        by_place = ops.matmul(maps, ops.constant(kernel.astype(np.float32)))
+        outputs["evidence"] = ops.plus(by_place, bias.astype(np.float32)[None])
     for name, value in outputs.items():
         ops.rename(value, name)
     types = onnx.TensorProto

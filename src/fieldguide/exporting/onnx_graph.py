@@ -30,11 +30,13 @@ class OnnxOperations:
     Attributes:
         nodes: of the graph so far.
         initializers: its numbers.
+        averaged: the last maps that were averaged over their places, and the averages; None where none were.
     """
 
     def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
+        self.averaged: tuple[Value, Value] | None = None
         self._weights = weights
 
     def rescale(self, x: Value, *, scale: tuple[float, ...] | float, offset: tuple[float, ...] | float) -> Value:
@@ -75,7 +77,9 @@ class OnnxOperations:
     def global_average_pool(self, x: Value) -> Value:
         """See `Operations.global_average_pool`."""
         pooled = self._node("GlobalAveragePool", [x], (*x.shape[:2], 1, 1))
-        return self._node("Flatten", [pooled], x.shape[:2])
+        averages = self._node("Flatten", [pooled], x.shape[:2])
+        self.averaged = (x, averages)
+        return averages
 
     def flatten(self, x: Value) -> Value:
         """See `Operations.flatten`."""
@@ -137,6 +141,10 @@ class OnnxOperations:
     def matmul(self, x: Value, y: Value) -> Value:
         """See `GraphOperations.matmul`."""
         return self._node("MatMul", [x, y], (*x.shape[:-1], y.shape[-1]))
+
+    def constant(self, x: NDArray[np.float32]) -> Value:
+        """Numbers as a value of the graph."""
+        return self._value(x)
 
     def absolute(self, x: Value) -> Value:
         """See `GraphOperations.absolute`."""

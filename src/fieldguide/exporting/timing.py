@@ -56,7 +56,7 @@ def time_exports(
 
     Args:
         classifier: at precision f32.
-        formats: names; all where empty.
+        formats: names; all that have a file of their own where empty.
         pictures: to compare on, and to time with.
         calibration: training pictures, for formats that are calibrated.
         say: called with a line before each format.
@@ -65,7 +65,7 @@ def time_exports(
         RecipeError: if there is no such format.
         DatasetError: if no picture can be read.
     """
-    chosen = {name: format_named(name) for name in formats or FORMATS}
+    chosen = {name: format_named(name) for name in formats or [name for name, entry in FORMATS.items() if entry.is_timed]}
     bundle = classifier.bundle
     few = pictures.paths[:: max(1, len(pictures.paths) // 8)]
     say(f"timing {ENGINE}")

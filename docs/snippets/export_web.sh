@@ -1,0 +1,1 @@
+fieldguide export runs/dataset --format web --out page/
