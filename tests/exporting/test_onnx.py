@@ -79,7 +79,10 @@ def test_a_weight_of_another_shape_is_named() -> None:
         ((20, 17), 0),
         ((8, 8), 0),
         ((40, 48), 0),
-        ((127, 33), 0.25),  # so tall that Pillow takes the vertical pass first
+        ((127, 33), 0),  # so tall that Pillow takes the vertical pass first, as in the next two
+        ((300, 40), 0),
+        ((300, 170), 0),
+        ((300, 190), 1e-4),  # and here it does not: 252 is not more than twice 126
     ],
 )
 def test_the_resize_in_the_graph_is_that_of_pillow(shape: tuple[int, int], most: float) -> None:

@@ -39,6 +39,10 @@ class GraphOperations(Operations, Protocol):
         """`x + y`."""
         ...
 
+    def first(self, x: Any, axis: int, count: Any) -> Any:
+        """The first `count`, float32 (1, 1), along an axis; all, where a builder cannot cut: what lies behind is not used."""
+        ...
+
     def subtract(self, x: Any, y: Any) -> Any:
         """`x - y`."""
         ...
@@ -137,29 +141,46 @@ def answers(ops: GraphOperations, embedding: Any, classifier: Classifier) -> Map
 
 
 def resize(ops: GraphOperations, picture: Any, image_size: tuple[int, int]) -> Any:
-    """Pillow's antialiased bilinear resize: uint8 (1, height, width, 3) -> uint8 (1, *image_size, 3).
+    """Pillow's antialiased bilinear resize: uint8 (1, height, width, 3) -> uint8 (1, *image_size, 3), to the last bit.
 
     Each pass is a product with a matrix of weights. Pillow's are whole multiples of 2**-22, and it rounds after each pass;
     where a small picture grows, a hundredth of its values lie just between two grey levels, so that both matter. From
-    version 13 on it takes the vertical pass first where `height - new_height > max(0, 2 * (width - new_width))`; here it is
-    always the second, so that in such tall pictures about one value in five is off by one grey level.
+    version 13 on it takes the vertical pass first in tall pictures, where `height - new_height > max(0, 2 * (width -
+    new_width))`: both orders are in the graph, and the one that is not used gets a single pixel to work on.
 
     Source: https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c, `precompute_coeffs`
     """
     height, width = image_size
-    x = ops.transpose(ops.to_float(picture), (0, 1, 3, 2))  # (1, height, 3, width)
-    x = _resized(ops, x, picture, axis=2, size=width)
-    x = ops.transpose(x, (0, 2, 3, 1))  # (1, 3, new width, height)
-    x = _resized(ops, x, picture, axis=1, size=height)
-    return ops.to_pixels(ops.transpose(x, (0, 3, 2, 1)))
+    old_height, old_width = _count(ops, picture, 1), _count(ops, picture, 2)
+    spare = ops.maximum(ops.multiply(ops.subtract(old_width, float(width)), 2.0), 0.0)
+    excess = ops.maximum(ops.subtract(ops.subtract(old_height, float(height)), spare), 0.0)
+    is_tall = ops.subtract(1.0, ops.maximum(ops.subtract(1.0, excess), 0.0))  # (1, 1): 0 or 1, as excess is whole
+    rows = _bilinear_weights(ops, picture, old_height, axis=1, size=height)
+    columns = _bilinear_weights(ops, picture, old_width, axis=2, size=width)
+
+    def part(is_used: Any) -> tuple[Any, Any, Any]:
+        """The picture (1, height, width, 3) in float32 and both matrices; a single pixel of them where it is not used."""
+        tall, wide = (ops.plus(ops.multiply(ops.subtract(count, 1.0), is_used), 1.0) for count in (old_height, old_width))
+        pixels = ops.to_float(ops.first(ops.first(picture, 1, tall), 2, wide))
+        return pixels, [ops.first(w, 0, tall) for w in rows], [ops.first(w, 0, wide) for w in columns]
+
+    x, of_rows, of_columns = part(ops.subtract(1.0, is_tall))
+    x = _resized(ops, ops.transpose(x, (0, 1, 3, 2)), of_columns)  # (1, height, 3, new width)
+    usual = _resized(ops, ops.transpose(x, (0, 2, 3, 1)), of_rows)  # (1, 3, new width, new height)
+    x, of_rows, of_columns = part(is_tall)
+    x = _resized(ops, ops.transpose(x, (0, 2, 3, 1)), of_rows)  # (1, width, 3, new height)
+    tall = _resized(ops, ops.transpose(x, (0, 2, 3, 1)), of_columns)  # (1, 3, new height, new width)
+    tall = ops.transpose(tall, (0, 1, 3, 2))
+    chosen = ops.plus(usual, ops.multiply(ops.subtract(tall, usual), is_tall))
+    return ops.to_pixels(ops.transpose(chosen, (0, 3, 2, 1)))
 
 
 _UNIT = 2048.0  # 2**11: float32 has no 22 bits for a weight beside the 8 of a pixel, so each weight goes as two numbers of 11
 
 
-def _resized(ops: GraphOperations, x: Any, picture: Any, *, axis: int, size: int) -> Any:
-    """One pass over the last axis of x, which is that axis of the picture; every number here is whole, and exact in float32."""
-    coarse, fine = _bilinear_weights(ops, picture, axis=axis, size=size)
+def _resized(ops: GraphOperations, x: Any, weights: Sequence[Any]) -> Any:
+    """One pass over the last axis of x; every number here is whole, and exact in float32."""
+    coarse, fine = weights
     sums = ops.matmul(x, coarse)  # of values times weights, in units of 1 / 2048
     whole = ops.floor(ops.divide(sums, _UNIT))
     rest = ops.subtract(sums, ops.multiply(whole, _UNIT))
@@ -167,14 +188,18 @@ def _resized(ops: GraphOperations, x: Any, picture: Any, *, axis: int, size: int
     return ops.plus(whole, ops.floor(ops.divide(ops.plus(rest, _UNIT / 2), _UNIT)))
 
 
-def _bilinear_weights(ops: GraphOperations, picture: Any, *, axis: int, size: int) -> tuple[Any, Any]:
+def _count(ops: GraphOperations, picture: Any, axis: int) -> Any:
+    """The pixels along an axis, as float32 (1, 1)."""
+    return ops.sum(ops.plus(ops.multiply(ops.positions(picture, axis), 0.0), 1.0), 0)
+
+
+def _bilinear_weights(ops: GraphOperations, picture: Any, count: Any, *, axis: int, size: int) -> tuple[Any, Any]:
     """Two matrices (pixels along that axis, size): weights in units of 2**-11, and what is left of them in units of 2**-22.
 
     A weight is a triangle around the place of the new pixel, as wide as what lies between two new pixels where the picture
     shrinks, and as two old ones where it grows. Times twice both numbers of pixels, it is a whole number.
     """
     old = ops.positions(picture, axis)  # (pixels, 1)
-    count = ops.sum(ops.plus(ops.multiply(old, 0.0), 1.0), 0)  # (1, 1)
     places = ops.multiply(ops.plus(ops.multiply(old, 2.0), 1.0), float(size))
     centers = ops.multiply(count, (2 * np.arange(size, dtype=np.float32) + 1)[None])  # (1, size)
     reach = ops.multiply(ops.maximum(count, float(size)), 2.0)

@@ -41,6 +41,10 @@ class KerasGraphOperations(KerasOperations):
         """See `GraphOperations.plus`."""
         return self._ops.add(x, y)
 
+    def first(self, x: Any, axis: int, count: Any) -> Any:
+        """See `GraphOperations.first`; a size that is computed cuts nothing in a functional model."""
+        return x
+
     def subtract(self, x: Any, y: Any) -> Any:
         """See `GraphOperations.subtract`."""
         return self._ops.subtract(x, y)

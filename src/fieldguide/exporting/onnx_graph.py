@@ -118,6 +118,12 @@ class OnnxOperations:
         """See `GraphOperations.plus`."""
         return self._elementwise("Add", x, y)
 
+    def first(self, x: Value, axis: int, count: Value) -> Value:
+        """See `GraphOperations.first`."""
+        end = self._node("Cast", [self._node("Reshape", [count, np.array([1])], (1,))], (1,), to=7)  # TensorProto.INT64
+        shape = tuple(None if position == axis else size for position, size in enumerate(x.shape))
+        return self._node("Slice", [x, np.array([0]), end, np.array([axis])], shape)
+
     def subtract(self, x: Any, y: Any) -> Value:
         """See `GraphOperations.subtract`."""
         return self._elementwise("Sub", x, y)

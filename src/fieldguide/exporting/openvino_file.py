@@ -40,6 +40,11 @@ class OpenVINOGraphOperations(OpenVINOOperations):
         """See `GraphOperations.plus`."""
         return self._opset.add(_number(x), _number(y))
 
+    def first(self, x: Any, axis: int, count: Any) -> Any:
+        """See `GraphOperations.first`."""
+        end = self._opset.convert(self._opset.reshape(count, np.array([1]), special_zero=False), np.int64)
+        return self._opset.slice(x, np.array([0]), end, np.array([1]), np.array([axis]))
+
     def subtract(self, x: Any, y: Any) -> Any:
         """See `GraphOperations.subtract`."""
         return self._opset.subtract(_number(x), _number(y))
