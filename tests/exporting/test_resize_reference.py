@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,20 +14,27 @@ from numpy.typing import NDArray
 
 from fieldguide.data import decoding
 from fieldguide.exporting import resize_reference
+from fieldguide.page import read
 
 SHAPES = [(48, 64), (1, 1), (300, 451), (64, 96), (31, 200), (20, 17), (127, 33), (300, 40), (49, 300)]
-JAVASCRIPT = Path(resize_reference.__file__).with_suffix(".js")
 Resize = Callable[[NDArray[np.uint8], int, int], NDArray[np.uint8]]
 
 
 def in_javascript(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    rgba = np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
+    source = base64.b64encode(read("resize.js")).decode()
     code = f"""
-const {{ resize }} = require({json.dumps(str(JAVASCRIPT))});
-const given = JSON.parse(require("fs").readFileSync(0));
-console.log(JSON.stringify(Array.from(resize(given, {picture.shape[0]}, {picture.shape[1]}, {height}, {width}))));
+import {{ readFileSync }} from "node:fs";
+const {{ resize }} = await import("data:text/javascript;base64,{source}");
+const given = JSON.parse(readFileSync(0));
+console.log(JSON.stringify(Array.from(resize(given, {picture.shape[1]}, {picture.shape[0]}, {width}, {height}))));
 """
     done = subprocess.run(
-        ["node", "-e", code], input=json.dumps(picture.ravel().tolist()), capture_output=True, text=True, check=False
+        ["node", "--input-type=module", "-e", code],
+        input=json.dumps(rgba.ravel().tolist()),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return np.array(json.loads(done.stdout), np.uint8).reshape(height, width, 3)

@@ -19,6 +19,7 @@ from fieldguide.exporting.extras import needed
 from fieldguide.exporting.formats import TENSOR
 from fieldguide.exporting.graph import INPUTS
 from fieldguide.exporting.keras_graph import as_arrays, build_tensor_model
+from fieldguide.page import read
 from fieldguide.storage import write_bytes
 from fieldguide.training import import_tensorflow
 
@@ -67,9 +68,10 @@ def converted(classifier: Classifier) -> bytes:
 def write_model(path: Path, model: bytes, metadata: Mapping[str, Any]) -> None:
     """Writes a model with `labels.txt` and `fieldguide.json` behind it, as a zip that any program opens, and the resize."""
     write_bytes(path, model)
-    for language in ("py", "js"):  # pictures have to be resized before they come here
-        source = resources.files("fieldguide.exporting").joinpath(f"resize_reference.{language}")
-        write_bytes(path.with_name(f"resize.{language}"), source.read_bytes())
+    # Pictures have to be resized before they come here.
+    source = resources.files("fieldguide.exporting").joinpath("resize_reference.py")
+    write_bytes(path.with_name("resize.py"), source.read_bytes())
+    write_bytes(path.with_name("resize.js"), read("resize.js"))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("labels.txt", "".join(f"{name}\n" for name in metadata["class_names"]))
         archive.writestr("fieldguide.json", json.dumps(metadata, indent=1))
