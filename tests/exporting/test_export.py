@@ -172,6 +172,14 @@ def test_a_loss_that_is_a_gain_is_no_loss() -> None:
     parity._hold(better, parity.QUANTIZED_BOUNDS, "The file")
 
 
+def test_one_picture_of_few_is_allowed_two_are_not() -> None:
+    few = dataclasses.replace(GOOD, num_images=20)
+    parity._hold(dataclasses.replace(few, accuracy_after=0.85, turned_away_after=0.06), parity.QUANTIZED_BOUNDS, "The file")
+    for change in ({"accuracy_after": 0.8}, {"turned_away_after": 0.11}):
+        with pytest.raises(EngineError):
+            parity._hold(dataclasses.replace(few, **change), parity.QUANTIZED_BOUNDS, "The file")
+
+
 def test_shuffled_tiles_are_the_same_pixels_in_other_places() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (34, 41, 3), dtype=np.uint8)  # two rows and a column are left over
     first, again, other = shuffled_tiles(pixels, 1), shuffled_tiles(pixels, 1), shuffled_tiles(pixels, 2)
