@@ -20,10 +20,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import psutil
 from measure import add_row
@@ -62,11 +64,18 @@ def server(run: str, *options: str) -> Iterator[tuple[psutil.Process, str, float
         if not found:
             process.kill()
             raise SystemExit(f"the server did not start: {line}")
+        threading.Thread(target=_read_all, args=(process.stderr,), daemon=True).start()
         try:
             yield psutil.Process(process.pid), found.group(1), seconds
         finally:
             process.terminate()
             process.wait(40)
+
+
+def _read_all(stream: IO[str] | None) -> None:
+    """What the server says is shown: it says little, and a pipe that nobody reads would stop it."""
+    for line in stream or ():
+        print(line, end="", file=sys.stderr)
 
 
 def family(process: psutil.Process) -> list[psutil.Process]:
@@ -161,13 +170,13 @@ def soak(run: str, folder: str, minutes: float) -> None:
 
 
 def hostile(run: str, count: int) -> None:
-    """Requests that no decent client sends, from four clients at once; a 500 or a dead server ends it."""
+    """Requests that no decent client sends, from eight clients at once; a 500 or a dead server ends it."""
     from concurrent.futures import ThreadPoolExecutor
 
     with server(run) as (process, address, _):
         port = int(address.rpartition(":")[2])
         before = memory_mb(process)
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(8) as pool:
             statuses = Counter(pool.map(lambda seed: _ask(port, _hostile_request(random.Random(seed))), range(count)))
         alive = (
             process.is_running()
@@ -207,7 +216,7 @@ def _hostile_request(rng: random.Random) -> bytes:
     path = rng.choice(
         ("/v1/predict",) * 6 + ("/v1/predict?heatmap=true", "/v1/predict?heatmap=x", "/v1/correct?class_name=%00", "/../")
     )
-    length = rng.choice((len(body),) * 8 + (len(body) // 2, 10**12, -1))
+    length = rng.choice((len(body),) * 48 + (len(body) // 2, 10**12, -1))
     kind = rng.choice((kind,) * 8 + ("application/json", "image/\xe9", ""))
     lines = (
         f"POST {path} HTTP/1.1",
@@ -240,7 +249,6 @@ def _ask(port: int, request: bytes) -> str:
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         with contextlib.suppress(OSError):
             connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
         try:
             answer = connection.recv(65536)
         except ConnectionResetError:

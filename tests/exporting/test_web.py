@@ -24,6 +24,8 @@ from fieldguide.classifier import Classifier
 from fieldguide.data import decoding
 from fieldguide.errors import MissingExtraError
 from fieldguide.exporting.export import Export, write_export
+from fieldguide.exporting.metadata import metadata_of
+from fieldguide.exporting.onnx_file import FILES, build_model, load
 from fieldguide.exporting.parity import Pictures
 from fieldguide.exporting.web import LICENSE
 from tests.browser import browser, complaints, needs_browser
@@ -145,17 +147,12 @@ def test_the_folder_is_whole_and_names_nothing_elsewhere(exported, tiny_classifi
     assert used == set(kept) - {"./"}
 
 
-@needs_assets
-def test_the_evidence_in_the_file_is_that_of_the_classifier(run_folder):
-    from fieldguide.exporting.metadata import metadata_of
-    from fieldguide.exporting.onnx_file import build_model
-
-    onnxruntime = pytest.importorskip("onnxruntime")
+def test_the_evidence_in_the_file_is_that_of_the_classifier(run_folder, tmp_path):
     classifier = fieldguide.load(run_folder, precision="f32")
     pixels = np.stack([decoding.shrink(np.asarray(noisy_picture(HUES[hue], 7)), classifier.image_size) for hue in HUES])
     model = build_model(classifier, "tensor", metadata_of(classifier), with_evidence=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (found,) = session.run(["evidence"], {"pixels": pixels})
+    (tmp_path / FILES["tensor"]).write_bytes(model.SerializeToString())
+    found = load(tmp_path, "tensor")(pixels)["evidence"]
     _, expected = classifier.evidence(pixels)
     assert np.allclose(found.transpose(0, 3, 1, 2), expected, atol=1e-4)
 

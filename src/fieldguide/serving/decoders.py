@@ -100,9 +100,10 @@ class Decoders:
     async def _start_one(self) -> None:
         (height, width), white = self._preprocessing.image_size, self._preprocessing.sixteen_bit_max or 0
         numbers = (height, width, white, self._limits.decode_memory_bytes)
-        # -P: the folder the server was started in is no place to import from.
+        # -P: the folder the server was started in is no place to import from. -W: Pillow warns of what is odd in a stranger's
+        # picture, which would be a line in the log for each.
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "fieldguide.serving.worker", *map(str, numbers)),
+            *(sys.executable, "-P", "-W", "ignore", "-m", "fieldguide.serving.worker", *map(str, numbers)),
             stdin=PIPE,
             stdout=PIPE,
             limit=4 * height * width * 3,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fieldguide.serving.limits import Limits
@@ -85,6 +86,8 @@ class Guard:
         self.num_requests += is_counted
         try:
             await self._app(scope, body.receive if is_counted else receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # it is gone before all of its request came: nobody waits for an answer
         finally:
             self.num_requests -= is_counted
             self.num_bytes -= body.num_bytes
