@@ -1,9 +1,9 @@
 """Faults put into fieldguide on purpose, and what became of the work: the figures of reliability.md.
 
-    python benchmarks/reliability.py kills [COUNT]       kill -9 at COUNT (50) random moments, over the recipes in turn
-    python benchmarks/reliability.py faults              the tests of broken files, disks, caches, bundles and interruptions
-    python benchmarks/reliability.py fuzz [MINUTES]      mutated files into every reader (see fuzzing.py), MINUTES (10) in all
-    python benchmarks/reliability.py page                writes reliability.md from the results
+    python benchmarks/reliability.py kills [COUNT [RECIPE]]  kill -9 at COUNT (50) random moments, over the recipes in turn
+    python benchmarks/reliability.py faults                  the tests of broken files, disks, caches, bundles, interruptions
+    python benchmarks/reliability.py fuzz [MINUTES]          mutated files into every reader (see fuzzing.py), 10 minutes in all
+    python benchmarks/reliability.py page                    writes reliability.md from the results
 
 Each kill is a row in results/kills.csv; the command goes on where it was cut off. A run of some seconds on pictures made on
 the spot is killed, taken up again by the same command, and compared with a run that nobody killed.
@@ -34,6 +34,10 @@ CHECKPOINT_SECONDS = 1.0  # in place of 30: the runs are that much shorter
 RECIPES = {
     "transfer": "Transfer()",
     "classic": "Classic(image_size=(32, 32), filters=(8, 16), units=16, epochs=60, min_steps=0, batch_size=4)",
+    "scratch": (
+        "Scratch(image_size=(32, 32), first_image_size=(16, 16), filters=(8, 16), blocks=(1, 1), epochs=30, min_steps=0, "
+        "batch_size=4)"
+    ),
     "finetune": "Finetune(image_size=(64, 64), epochs=3, min_steps=0, batch_size=8, precision='f32')",
 }
 COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
@@ -61,14 +65,14 @@ print("done", flush=True)
 """
 
 
-def kills(count: int = 50) -> None:
+def kills(count: str = "50", only: str | None = None) -> None:
     """Kills and resumes until there are `count` rows."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         dataset = make_pictures(work / "pictures")
         references: dict[str, tuple[Path, float]] = {}
-        while (number := len(read_rows("kills"))) < count:
-            recipe = list(RECIPES)[number % len(RECIPES)]
+        while (number := len(read_rows("kills"))) < int(count):
+            recipe = only or list(RECIPES)[number % len(RECIPES)]
             if recipe not in references:
                 started = time.perf_counter()
                 out = work / "unkilled" / recipe
@@ -149,12 +153,12 @@ def _kept(run: Path) -> dict[str, str]:
     return {**kept, "history": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
 
 
-def fuzz(minutes: int = 10) -> None:
+def fuzz(minutes: str = "10") -> None:
     """A process for each target, one after the other; a row each, with what was found."""
     targets = ("picture", "csv_list", "folder_names", "manifest", "bundle_file", "zip_of_bundle", "record")
     for target in targets:
         with tempfile.TemporaryDirectory() as folder:
-            seconds = minutes * 60 / len(targets)
+            seconds = float(minutes) * 60 / len(targets)
             command = [sys.executable, str(Path(__file__).with_name("fuzzing.py")), target, f"{seconds:.0f}", folder]
             done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
             found = [path.read_text(encoding="utf-8").strip().splitlines()[-1] for path in Path(folder).glob("*.txt")]
@@ -250,8 +254,8 @@ def make_pictures(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    what, *numbers = sys.argv[1:] or ["help"]
+    what, *options = sys.argv[1:] or ["help"]
     actions = {"kills": kills, "faults": faults, "fuzz": fuzz, "page": page}
     if what not in actions:
         raise SystemExit(__doc__)
-    actions[what](*(int(number) for number in numbers))
+    actions[what](*options)

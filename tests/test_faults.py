@@ -213,7 +213,8 @@ def test_a_damaged_file_of_a_run_is_named_and_nothing_else_is_raised(run: Path, 
     damage(run / name)
     damaged = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     errors = []
-    for verb in (fieldguide.verify, fieldguide.evaluate, fieldguide.report):
+    is_of_bundle = name.startswith("bundle/")
+    for verb in (fieldguide.verify,) if is_of_bundle else (fieldguide.evaluate, fieldguide.report):
         try:
             verb(run)
         except BundleError as error:

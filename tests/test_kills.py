@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-RECIPES = ("transfer", "classic", "finetune")
+RECIPES = ("transfer", "classic", "scratch", "finetune")
 
 
 @pytest.fixture

@@ -34,6 +34,12 @@ def cache_directory() -> Path:
     return Path(override).expanduser() if override else Path(platformdirs.user_cache_dir("fieldguide", appauthor=False))
 
 
+def keep_keras_out_of_the_home() -> None:
+    """Lets Keras keep `keras.json`, which it writes when it is imported, in the cache, unless the user has one already."""
+    if "KERAS_HOME" not in os.environ and not Path("~/.keras").expanduser().exists():
+        os.environ["KERAS_HOME"] = str(cache_directory() / "keras")
+
+
 @contextlib.contextmanager
 def saving(path: Path) -> Iterator[None]:
     """Says of an OSError in the block, such as a full disk, what could not be written and what to do.

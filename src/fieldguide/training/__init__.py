@@ -10,6 +10,9 @@ import os
 import sys
 import tempfile
 
+from fieldguide.storage import keep_keras_out_of_the_home
+
+keep_keras_out_of_the_home()
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # 2 hides what TensorFlow says while it runs (INFO, WARNING); errors still show.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
