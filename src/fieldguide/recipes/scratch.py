@@ -15,6 +15,9 @@ class Scratch(FromScratch):
 
     It selects nothing, so it learns from all training pictures; `validate` keeps some aside.
 
+    2,000 photographs of cats and dogs: test accuracy 89.55 % (one seed; 88.1 % to 90.8 %, n = 2,000) after 1,215 seconds of
+    processor time, 27 minutes on one core with bf16 beside other load; `fieldguide train cats_dogs --recipe scratch`.
+
     Raises:
         RecipeError: if a setting is out of range; the message says the range.
     """
