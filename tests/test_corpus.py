@@ -102,7 +102,7 @@ def peak():
     lines = open("/proc/self/status") if Path("/proc/self/status").exists() else ()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 folder, out, kinds = *sys.argv[1:], sys.stdin.read().split()
-run = fieldguide.train(folder, out=out, progress=False)
+run = fieldguide.train(folder, out=out, recipe="transfer", progress=False)
 audit = fieldguide.audit(folder, progress=False)
 predictions = [vars(p) for p in fieldguide.predict(out, Path(folder) / "red")]
 split = json.loads(Path(out, "split.json").read_text(encoding="utf-8"))
@@ -116,6 +116,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.timeout(850)
 @pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_folder_of_which_30_percent_is_broken_trains_predicts_and_is_audited(
     make_folder: Callable[..., Path], tmp_path: Path, step: int
@@ -126,7 +127,7 @@ def test_a_folder_of_which_30_percent_is_broken_trains_predicts_and_is_audited(
     written = write_corpus(folder / "red", chosen)
     command = [sys.executable, "-W", "error", "-c", WORK, str(folder), str(tmp_path / "run")]
     kinds = " ".join({reason for case in cases() for reason in case.reasons})
-    done = subprocess.run(command, input=kinds, capture_output=True, encoding="utf-8", timeout=280)
+    done = subprocess.run(command, input=kinds, capture_output=True, encoding="utf-8", timeout=800)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
 
