@@ -212,7 +212,7 @@ def test_pictures_that_change_or_vanish_during_a_run_do_not_stop_it(
         return original(self, name)
 
     monkeypatch.setattr(Stages, "time", time)
-    monkeypatch.setattr("fieldguide.workflow.training.thumbnails", without_cache)
+    monkeypatch.setattr("fieldguide.workflow.paging.thumbnails", without_cache)
     run = fieldguide.train(tiny_folder, out=tmp_path / "run", progress=False)
     assert run.scores["test"]["num_images"] == 18
     assert any("2 of the pictures" in note and "changed or vanished" in note for note in run.notes)
