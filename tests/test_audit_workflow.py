@@ -68,7 +68,7 @@ def test_a_training_obeys_the_review(folder, tmp_path):
     lines = ["train/blue/red-3.png,relabel,red", "train/green/black.png,exclude,", "train/red/000.png,keep,"]
     review.write_text("path,action,label\n" + "\n".join(lines), encoding="utf-8")
     before = content_of(folder)
-    run = fieldguide.train(folder, out=tmp_path / "run", review=review, progress=False)
+    run = fieldguide.train(folder, out=tmp_path / "run", review=review, recipe="transfer", progress=False)
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     labels = {image["path"]: split["class_names"][image["label"]] for image in split["images"]}
     assert labels["train/blue/red-3.png"] == "red" and labels["train/blue/red-4.png"] == "blue"
@@ -91,7 +91,7 @@ def test_near_copies_stay_on_one_side_of_a_flat_folders_split(tmp_path):
             picture.save(root / hue / f"{number:02d}.png")
             ImageOps.mirror(picture).save(root / hue / f"{number:02d}-mirrored.png")
     for seed in range(3):
-        fieldguide.train(root, out=tmp_path / f"run-{seed}", seed=seed, progress=False)
+        fieldguide.train(root, out=tmp_path / f"run-{seed}", seed=seed, recipe="transfer", progress=False)
         split = json.loads((tmp_path / f"run-{seed}" / "split.json").read_text())
         side = {split["images"][i]["path"]: part for part in ("train", "val", "test") for i in split[part]}
         assert all(side[path] == side[path.replace(".png", "-mirrored.png")] for path in side if "-mirrored" not in path)

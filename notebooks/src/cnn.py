@@ -143,9 +143,9 @@ for part in sorted(folder for folder in Path(DATASET).iterdir() if folder.is_dir
 # ### Look before you learn
 #
 # A network learns whatever is in the folder, mistakes included. The audit opens every file and tells what it finds; it changes
-# nothing. Six faults were planted in the embedded digits on purpose: a damaged file, two copies of a training picture, a training
-# picture that is in the test part as well, and three wrong labels. The first four it finds here. Wrong labels only show once a
-# network disagrees with them (the report of section 6 lists such pictures).
+# nothing. Seven faults were planted in the embedded digits on purpose: a damaged file, two copies of a training picture, a training
+# picture that is in the test part as well, and three wrong labels. Find them in the list below. The copies are certain; the labels
+# are pictures to *look at first*: the three wrong ones head the list, followed by some that are right and hard to read.
 
 # %%
 audit = fieldguide.audit(DATASET)
@@ -353,9 +353,8 @@ model.load_weights(best_weights)
 
 history = model.history.history
 best_epoch = int(np.argmin(history["val_loss"]))
-print(
-    f"The weights of epoch {best_epoch + 1} are used: validation accuracy {history['val_accuracy'][best_epoch]:.1%}."
-)
+best_accuracy = history["val_accuracy"][best_epoch]
+print(f"The weights of epoch {best_epoch + 1} are used: validation accuracy {best_accuracy:.1%}.")
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
@@ -474,6 +473,18 @@ runs = {
 assert all(set(evaluation.paths) == set(test.paths) for evaluation in runs.values())
 for name, evaluation in {"this notebook": test, **runs}.items():
     print(f"{name:13} {accuracy_line(evaluation)}")
+
+# %% [markdown]
+# ### Where did it look?
+#
+# A network can be right for the wrong reason: a watermark, a background. Both networks end in sums over the places of the picture,
+# so that each answer can be taken apart exactly: how much did each place speak for the class? `explain` draws it, says it in words,
+# and names the training pictures that the network finds most alike.
+
+# %%
+picture = Path(DATASET, pictures.test.paths[0])
+for run in (classic, transfer):
+    display(fieldguide.explain(run.directory, picture))
 
 # %% [markdown]
 # <!-- measured -->
@@ -624,9 +635,8 @@ named_right = np.mean(
 )
 print("in the network: ", ", ".join(class_names[:10]))
 print("typed by hand:  ", ", ".join(by_hand[:10]))
-print(
-    f"right names, by the network's list: {test.correct.mean():.1%}; by the list typed by hand: {named_right:.1%}"
-)
+print(f"right names, by the network's list:      {test.correct.mean():.1%}")
+print(f"right names, by the list typed by hand: {named_right:.1%}")
 
 # %% [markdown]
 # **Instead:** save the names with the network, as at the beginning of this section.
