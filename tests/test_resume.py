@@ -163,7 +163,7 @@ def test_a_run_that_was_cut_off_goes_on_in_its_own_folder(tiny_folder: Path, cut
     ("changes", "message"),
     [
         ({"seed": 1}, "seed was 0 and is 1 now"),
-        ({"recipe": "classic"}, 'recipe was "transfer" and is "classic" now'),
+        ({"recipe": "classic"}, 'recipe was "auto" and is "classic" now'),
         ({"recipe": fieldguide.Transfer(num_folds=4)}, r"settings\.num_folds was 5 and is 4 now"),
     ],
 )
