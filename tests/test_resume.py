@@ -17,6 +17,7 @@ import pytest
 import fieldguide
 from fieldguide.cli import main
 from fieldguide.errors import DatasetError, FieldguideError, RecipeError
+from fieldguide.recipes import registry
 from fieldguide.records import Run
 
 SETTINGS = {"image_size": (32, 32), "filters": (8, 16), "units": 16, "epochs": 5, "min_steps": 0, "batch_size": 4}
@@ -109,7 +110,8 @@ def test_a_signal_leaves_a_model_that_predicts_and_a_run_that_goes_on(
         original(self, *args, **named)
 
     out = tmp_path / "run"
-    monkeypatch.setattr("fieldguide.recipes.registry.recipe_class", lambda name: lambda: RECIPE)
+    named = registry.recipe_class
+    monkeypatch.setattr(registry, "recipe_class", lambda name: (lambda: RECIPE) if name == "classic" else named(name))
     with monkeypatch.context() as patch:
         patch.setattr(Resumption, "on_train_batch_end", signalled)
         assert cli("train", str(tiny_folder), "--out", str(out), "--recipe", "classic") == status
