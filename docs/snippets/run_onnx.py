@@ -18,4 +18,5 @@ class_names = json.loads(session.get_modelmeta().custom_metadata_map["class_name
 picture = np.asarray(Image.open("photo.jpg").convert("RGB"))  # of any size
 names = [output.name for output in session.get_outputs()]
 answer = dict(zip(names, session.run(None, {"picture": picture[None]}), strict=True))
-print("none of these" if answer["none_of_these"][0] else class_names[answer["probabilities"][0].argmax()])
+nearest = class_names[answer["probabilities"][0].argmax()]
+print("none of these" if answer["none_of_these"][0] else nearest)

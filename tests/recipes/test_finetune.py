@@ -74,7 +74,7 @@ def test_the_frozen_network_is_kept_where_training_on_does_not_beat_it() -> None
 
 
 def test_small_sets_are_seen_more_often() -> None:
-    recipe = Finetune(epochs=10, min_steps=500, batch_size=32)
+    recipe = Finetune(epochs=10, min_steps=500, max_steps=1500, batch_size=32)
     assert recipe.num_epochs(64) == 250
     assert recipe.num_epochs(1600) == 10
     assert recipe.num_epochs(8000) == 6

@@ -4,7 +4,3 @@
 module with the members of `formats.FormatModule` and a line in `formats.FORMATS`. `parity` compares the file, run in a
 process of its own by `elsewhere`, with the engine.
 """
-
-from fieldguide.storage import keep_keras_out_of_the_home
-
-keep_keras_out_of_the_home()  # modules of this package import Keras, some of them late
