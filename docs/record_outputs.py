@@ -34,7 +34,8 @@ def run(snippet: Path, directory: Path, **environment: str) -> str:
     )
     if done.returncode:
         raise RuntimeError(f"{snippet.name} ended with {done.returncode}:\n{done.stdout}")
-    output = re.sub(r"^[\w +]+: [\d,]+ (%,.* left|pictures in [\d:]+)\n", "", done.stdout, flags=re.MULTILINE)  # progress
+    progress = r"^([\w +]+|epoch [\d/]+ step [\d/]+): [\d,]+ (%,.* left.*|(pictures|images) in [\d:]+.*)\n"
+    output = re.sub(progress, "", done.stdout, flags=re.MULTILINE)
     return output.replace(str(directory.resolve()), "/home/you")
 
 
