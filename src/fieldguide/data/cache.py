@@ -32,6 +32,7 @@ CREATE INDEX IF NOT EXISTS entries_used ON entries (used);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 _DEFAULT_LIMIT_GB = 10.0
+_KEYS_PER_QUERY = 500  # SQLite allows 999 parameters everywhere
 _DAY = 86400
 _OPEN_ATTEMPTS = 200  # 10 seconds in all
 
@@ -79,14 +80,19 @@ class Cache:
             with self._lock:
                 number = self._kind(kind)
                 stale = []
-                for key in keys:
-                    row = self._connection.execute(
-                        "SELECT value, checksum, used FROM entries WHERE kind = ? AND key = ?", (number, key)
-                    ).fetchone()
-                    if row is not None and zlib.crc32(row[0]) == row[1]:
-                        found[key] = row[0]
-                        if now - row[2] > _DAY:  # to the day is enough, and saves a write per read
-                            stale.append((now, number, key))
+                wanted = list(dict.fromkeys(keys))
+                for start in range(0, len(wanted), _KEYS_PER_QUERY):
+                    some = wanted[start : start + _KEYS_PER_QUERY]
+                    rows = self._connection.execute(
+                        "SELECT key, value, checksum, used FROM entries WHERE kind = ? "
+                        f"AND key IN ({', '.join('?' * len(some))})",
+                        (number, *some),
+                    )
+                    for key, value, checksum, used in rows:
+                        if zlib.crc32(value) == checksum:
+                            found[key] = value
+                            if now - used > _DAY:  # to the day is enough, and saves a write per read
+                                stale.append((now, number, key))
                 if stale:
                     with self._connection:
                         self._connection.executemany("UPDATE entries SET used = ? WHERE kind = ? AND key = ?", stale)
