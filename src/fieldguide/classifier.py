@@ -291,7 +291,7 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
     """
     import glob
 
-    from fieldguide.data.index import walk_pictures
+    from fieldguide.data.walking import walk_pictures
 
     for given in paths:
         text = os.fspath(given)

@@ -6,8 +6,7 @@ Layouts, recognised without being told:
 - flat: class folders directly in the folder;
 - CSV: a file with the columns `path,label[,split][,group]`, paths relative to the file.
 
-No picture is opened here. A file that is no picture is left out with its reason; hidden files and the litter of
-operating systems are passed over without a word.
+No picture is opened here.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ import difflib
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fieldguide.data.decoding import EXTENSIONS
 from fieldguide.data.listing import PART_OF, ListedFile, read_csv
+from fieldguide.data.walking import badly_named, is_hidden, is_unicode, relative, subfolders, walk_pictures
 from fieldguide.errors import DatasetError
 from fieldguide.records import ImageIndex, LabeledImage, Skipped
 
 ALSO = "also"  # the part of pictures that are learned from, never chosen by nor scored on
-_LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "@eadir", "$recycle.bin"})
 
 
 def index_folder(
@@ -55,7 +54,7 @@ def index_folder(
     path = Path(source).expanduser()
     if not path.exists():
         raise DatasetError(f"There is no folder or file {str(path)!r}.\nhint: {_neighbour_hint(path)}")
-    if not _is_unicode(str(path.resolve())):
+    if not is_unicode(str(path.resolve())):
         raise DatasetError(f"The name of {str(path)!r} is not valid Unicode, which reports need.\nhint: rename it.")
     skipped: list[Skipped] = []
     if path.is_file():
@@ -101,7 +100,7 @@ def labelled_pictures(source: str | os.PathLike[str], class_names: Sequence[str]
         files = [f for f in files if f.part == "test"] or files
     else:
         root, layout = path.resolve(), "flat folder"
-        parts = [folder for folder in _subfolders(root) if folder.name.lower() in PART_OF]
+        parts = [folder for folder in subfolders(root) if folder.name.lower() in PART_OF]
         tests = [folder for folder in parts if PART_OF[folder.name.lower()] == "test"]
         if parts and not tests and not {folder.name for folder in parts} & set(class_names):
             raise DatasetError(
@@ -131,84 +130,8 @@ def describe(index: ImageIndex) -> str:
     return f"{index.layout}, {len(index.class_names)} classes, {len(index.images):,} pictures{more}"
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is passed over without a word: hidden, or litter of an operating system."""
-    return name.startswith(".") or name.lower() in _LITTER
-
-
-def walk_pictures(folder: Path, skipped: list[Skipped], root: Path, *, only_unicode: bool = True) -> Iterator[str]:
-    """The pictures below a folder, as posix paths relative to `root`, in order; other files go to `skipped`.
-
-    Names that are not valid Unicode, which no JSON and no page can hold, go there as well, unless `only_unicode` is False.
-    Symbolic links are followed; a folder that was reached before, or that holds `folder`, is not entered again.
-    """
-    seen = {(status.st_dev, status.st_ino) for status in map(os.stat, folder.resolve().parents)}
-    stack = [folder]
-    while stack:
-        current = stack.pop()
-        try:
-            status = current.stat()
-            entries = sorted(os.scandir(current), key=lambda e: e.name)
-        except OSError as error:
-            message = f"the folder cannot be read: {error.strerror or error}"
-            skipped.append(Skipped(_relative(current, root), "unreadable", message))
-            continue
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        subfolders = []
-        for entry in entries:
-            if is_hidden(entry.name):
-                continue
-            path = Path(entry.path)
-            if only_unicode and not _is_unicode(entry.name):
-                skipped.append(_badly_named(path, root))
-                continue
-            if _is_folder(entry):
-                subfolders.append(path)
-            elif path.suffix.lower() in EXTENSIONS:
-                yield _relative(path, root)
-            else:
-                message = f"{path.suffix.lower() or 'a file without extension'} is not read as a picture"
-                skipped.append(Skipped(_relative(path, root), "not_a_picture", message))
-        stack.extend(reversed(subfolders))
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _badly_named(path: Path, root: Path) -> Skipped:
-    name = _relative(path, root).encode("utf-8", "backslashreplace").decode()
-    return Skipped(name, "unreadable", "the name is not valid Unicode; rename it")
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads nowhere or to itself
-        return False
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    try:
-        return sorted((p for p in folder.iterdir() if not is_hidden(p.name) and p.is_dir()), key=lambda p: p.name)
-    except OSError as error:
-        raise DatasetError(
-            f"The folder {str(folder)!r} cannot be read: {error.strerror or error}.\nhint: check its permissions."
-        ) from error
-
-
 def _read_folders(root: Path, skipped: list[Skipped], merge_subfolders: bool) -> tuple[list[ListedFile], str]:
-    folders = _subfolders(root)
+    folders = subfolders(root)
     parts: dict[str, list[Path]] = defaultdict(list)
     for folder in folders:
         if folder.name.lower() in PART_OF:
@@ -231,28 +154,28 @@ def _read_folders(root: Path, skipped: list[Skipped], merge_subfolders: bool) ->
         for folder in parts.get(part, ()):
             files += _read_classes(folder, part, root, skipped, merge_subfolders)
     for folder in folders:
-        if not _is_unicode(folder.name):
-            skipped.append(_badly_named(folder, root))
+        if not is_unicode(folder.name):
+            skipped.append(badly_named(folder, root))
         elif folder.name.lower() not in PART_OF:
             message = "a folder beside the training folder; its pictures belong to no part"
-            skipped.append(Skipped(_relative(folder, root), "not_a_picture", message))
+            skipped.append(Skipped(relative(folder, root), "not_a_picture", message))
     return files, " + ".join(f"{parts[p][0].name}/" for p in ("train", "val", "test") if p in parts)
 
 
 def _read_classes(
     folder: Path, part: str | None, root: Path, skipped: list[Skipped], merge_subfolders: bool
 ) -> list[ListedFile]:
-    class_folders = [path for path in _subfolders(folder) if _is_unicode(path.name)]
+    class_folders = [path for path in subfolders(folder) if is_unicode(path.name)]
     loose: list[Skipped] = []
     num_loose = 0
     for entry in sorted(folder.iterdir(), key=lambda p: p.name):
-        if not _is_unicode(entry.name):
-            loose.append(_badly_named(entry, root))
+        if not is_unicode(entry.name):
+            loose.append(badly_named(entry, root))
         elif entry.is_file() and not is_hidden(entry.name):
             is_picture = entry.suffix.lower() in EXTENSIONS
             num_loose += is_picture
             message = "a picture outside every class folder" if is_picture else "not a picture"
-            loose.append(Skipped(_relative(entry, root), "not_a_picture", message))
+            loose.append(Skipped(relative(entry, root), "not_a_picture", message))
     if not class_folders:
         lists = "".join(f", or give the list {str(p)!r}" for p in sorted(folder.glob("*.csv"))[:1])
         found = f"{num_loose} picture(s) and no folder" if num_loose else "no folder with pictures"
@@ -268,7 +191,7 @@ def _read_classes(
         mine = [ListedFile(path, class_folder.name, part) for path in walk_pictures(class_folder, skipped, root)]
         if not mine and part in (None, "train"):
             message = "no picture in it, so there is no such class"
-            skipped.append(Skipped(_relative(class_folder, root), "empty_folder", message))
+            skipped.append(Skipped(relative(class_folder, root), "empty_folder", message))
         files += mine
     return files
 
@@ -304,7 +227,7 @@ def _from_root(path: Path, root: Path) -> str:
 
 def _refuse_ambiguous_names(folder: Path, class_folders: list[Path]) -> None:
     """Refuses `front/cat` + `back/cat`: is the class `front` or `cat`? A guess would score wrong classes silently."""
-    below = {class_folder.name: {f.name for f in _subfolders(class_folder)} for class_folder in class_folders}
+    below = {class_folder.name: {f.name for f in subfolders(class_folder)} for class_folder in class_folders}
     for class_name, names in below.items():
         if {"train", "test"} <= {PART_OF.get(name.lower()) for name in names}:
             raise DatasetError(
