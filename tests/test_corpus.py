@@ -23,6 +23,7 @@ from fieldguide.bundle import read_tensors
 from fieldguide.data.cache import Cache
 from fieldguide.data.decoding import MAX_DECODED_PIXELS, decode, read_file
 from fieldguide.data.index import index_folder
+from fieldguide.data.parallel import BYTES_PER_WORKER
 from fieldguide.data.scan import Scan, keep_pixels, scan, thumbnails
 from fieldguide.errors import DatasetError, DecodeError
 from fieldguide.records import Preprocessing, Skipped
@@ -147,7 +148,7 @@ def test_a_folder_of_which_30_percent_is_broken_trains_predicts_and_is_audited(
             str(case),
             error,
         )
-    assert answer["peak"] < 1_000_000_000 + 2 * 16 * MAX_DECODED_PIXELS  # the engine, and two pictures at once
+    assert answer["peak"] < 1_000_000_000 + 2 * BYTES_PER_WORKER  # the engine, and two pictures at once
 
 
 def peak_bytes_of(code: str) -> int:
@@ -187,6 +188,23 @@ def test_a_picture_that_is_too_large_is_refused_before_it_takes_memory():
 @pytest.mark.parametrize("pixel", ["8, 1, 2, 3", "8, 1, 2, 3, 4", "16, 30000", "16, 1, 2, 3", "1, 1"])
 def test_the_largest_picture_that_is_decoded_takes_16_bytes_a_pixel_at_most(pixel: str):
     assert peak_bytes_of(f"content = flat_png({pixel}, size=(6300, 6300))") < 16 * MAX_DECODED_PIXELS
+
+
+@only_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", ["lossless=True, method=0", "quality=80, method=0"])
+def test_the_largest_webp_picture_takes_no_more_than_a_decoder_is_given(settings: str):
+    made = f"""
+import io
+import numpy as np
+from PIL import Image
+file = io.BytesIO()
+pixels = np.random.default_rng(0).integers(0, 256, (400, 630, 3), np.uint8)
+Image.fromarray(pixels).resize((6300, 6300)).save(file, "WEBP", {settings})
+content = file.getvalue()
+del pixels, file
+"""
+    assert 8 * MAX_DECODED_PIXELS < peak_bytes_of(made) < BYTES_PER_WORKER
 
 
 def test_a_picture_that_vanishes_before_it_is_read_is_left_out(tiny_folder: Path, tmp_path: Path):

@@ -8,17 +8,15 @@ need be. The thresholds were chosen on planted copies (`benchmarks/audit.py`, se
 from __future__ import annotations
 
 import itertools
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from fieldguide.data.looks import SKETCH_SIZE
 from fieldguide.data.neighbours import Space
+from fieldguide.data.parallel import own_threads
 
 CROPS = (0.96, 0.92, 0.88)  # of each side, that are looked for
 
@@ -131,7 +129,7 @@ def alike_hashes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDAr
             found.append(np.stack([rows + row, columns + column], axis=1)[rank < _NUM_CANDIDATES])
         return found
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with own_threads() as pool:
         parts = [part for found in pool.map(of_rows, range(0, len(hashes), _ROWS_PER_BLOCK)) for part in found]
     return np.concatenate([np.empty((0, 2), np.int64), *parts])
 
@@ -182,7 +180,7 @@ def correlation(first: NDArray[np.float32], second: NDArray[np.float32], crops: 
                     fits.append((product / length).max(axis=(1, 2)))
         result[rows] = np.max(fits, axis=0)
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with own_threads() as pool:
         list(pool.map(of_block, range(0, len(first), _PAIRS_PER_BLOCK)))
     return result
 

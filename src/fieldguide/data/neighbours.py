@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+
+from fieldguide.data.parallel import own_threads
 
 _ROWS_PER_BLOCK = 512
 _COLUMNS_PER_BLOCK = 8192
@@ -115,6 +114,6 @@ def nearest(queries: NDArray[np.float32], vectors: NDArray[np.float32], k: int, 
         positions[rows] = np.take_along_axis(best_of, order, axis=1)
         similarities[rows] = np.take_along_axis(best, order, axis=1)
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with own_threads() as pool:
         list(pool.map(of_rows, range(0, len(queries), _ROWS_PER_BLOCK)))
     return Neighbours(positions, similarities)

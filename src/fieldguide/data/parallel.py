@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from threadpoolctl import ThreadpoolController
+
 from fieldguide.data.decoding import MAX_DECODED_PIXELS
 
-BYTES_PER_WORKER = 16 * MAX_DECODED_PIXELS  # what the largest picture takes while it is decoded
+BYTES_PER_WORKER = 24 * MAX_DECODED_PIXELS  # above what the largest picture takes while it is decoded, as WebP
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,6 +50,20 @@ def in_order(
         finally:
             for task in tasks:
                 task.cancel()
+
+
+@contextlib.contextmanager
+def own_threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads for matrix products, one BLAS thread in each: BLAS's own wait spinning when another program needs a core."""
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        yield pool
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Finds the BLAS libraries once, which takes milliseconds; SciPy brings one of its own, so it has to be there by then."""
+    importlib.import_module("scipy.linalg")
+    return ThreadpoolController()
 
 
 def num_workers_that_fit() -> int:

@@ -7,8 +7,6 @@ change of variables save most of it, and the rows may be a float16 file larger t
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+
+from fieldguide.data.parallel import own_threads
 
 STRENGTHS = tuple(10.0**exponent for exponent in np.arange(-3.5, 0.6, 0.5))
 _ROWS_PER_CHUNK = 16_384
@@ -327,14 +326,6 @@ def _log_losses(
         kernel_gradient += part_kernel
         bias_gradient += part_bias
     return loss, kernel_gradient, bias_gradient
-
-
-@contextlib.contextmanager
-def own_threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads over rows, one BLAS thread in each: BLAS's own threads wait spinning when another program needs a core."""
-    importlib.import_module("scipy.linalg")  # brings a BLAS of its own, which can only be limited once it is there
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield pool
 
 
 def _chunks(count: int, num_pieces: int = 1) -> Iterator[slice]:

@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.embedding.linear_head import own_threads
+from fieldguide.data.parallel import own_threads
 from fieldguide.errors import BundleError, RecipeError
 
 DEFAULT_REJECT = 0.01
