@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fieldguide.classifier import Classifier
 from fieldguide.exporting.formats import PICTURE, TENSOR
-from fieldguide.exporting.keras_graph import as_arrays, build_picture_model, build_tensor_model
+from fieldguide.exporting.keras_graph import as_arrays, build_models
 from fieldguide.training import import_tensorflow
 
 FILES = {TENSOR: "model.keras", PICTURE: "model-picture.keras"}
@@ -27,8 +27,7 @@ def write(classifier: Classifier, directory: Path, metadata: Mapping[str, Any], 
         BundleError: if the architecture is none that fieldguide builds.
     """
     import_tensorflow()
-    tensor_model = build_tensor_model(classifier)
-    models = {TENSOR: tensor_model, PICTURE: build_picture_model(tensor_model, classifier.image_size)}
+    models = build_models(classifier)
     for contract, name in FILES.items():
         models[contract].save(directory / name)
         with zipfile.ZipFile(directory / name, "a") as archive:  # Keras reads the entries it knows

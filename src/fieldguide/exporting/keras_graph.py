@@ -123,13 +123,20 @@ def build_tensor_model(classifier: Classifier, *, batch_size: int | None = None)
     return model
 
 
-def build_picture_model(tensor_model: Any, image_size: tuple[int, int]) -> Any:
-    """The same for `picture`, one RGB uint8 picture of any size (1, height, width, 3); it shares the weights."""
+def build_models(classifier: Classifier) -> dict[str, Any]:
+    """A `keras.Model` for each contract: that of `build_tensor_model`, and the same for one picture of any size.
+
+    The second takes `picture`, RGB uint8 (1, height, width, 3), and shares the weights of the first.
+
+    Raises:
+        BundleError: if the architecture is none that fieldguide builds.
+    """
     import keras
 
+    tensor_model = build_tensor_model(classifier)
     picture = keras.Input((None, None, 3), batch_size=1, dtype="uint8", name=INPUTS[PICTURE])
-    resized = resize(KerasGraphOperations(), picture, image_size)
-    return keras.Model(picture, tensor_model(resized), name="picture_classifier")
+    resized = resize(KerasGraphOperations(), picture, classifier.image_size)
+    return {TENSOR: tensor_model, PICTURE: keras.Model(picture, tensor_model(resized), name="picture_classifier")}
 
 
 def as_arrays(outputs: Any) -> dict[str, np.ndarray[Any, Any]]:

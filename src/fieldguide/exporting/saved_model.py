@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fieldguide.classifier import Classifier
 from fieldguide.exporting.formats import PICTURE, TENSOR
 from fieldguide.exporting.graph import INPUTS
-from fieldguide.exporting.keras_graph import as_arrays, build_picture_model, build_tensor_model
+from fieldguide.exporting.keras_graph import as_arrays, build_models
 from fieldguide.storage import write_text
 from fieldguide.training import import_tensorflow
 
@@ -32,8 +32,7 @@ def write(classifier: Classifier, directory: Path, metadata: Mapping[str, Any], 
     import keras
     import tensorflow as tf
 
-    tensor_model = build_tensor_model(classifier)
-    models = {TENSOR: tensor_model, PICTURE: build_picture_model(tensor_model, classifier.image_size)}
+    models = build_models(classifier)
     archive = keras.export.ExportArchive()
     archive.track(models[PICTURE])
     shapes = {TENSOR: (None, *classifier.image_size, 3), PICTURE: (1, None, None, 3)}
