@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fieldguide.models.operations import Network
-from fieldguide.recipes.from_scratch import FromScratch, check, check_whole
+from fieldguide.recipes.from_scratch import FromScratch
+from fieldguide.recipes.trained import check, check_whole
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fieldguide.models.operations import Network
-from fieldguide.recipes.from_scratch import FromScratch, check
+from fieldguide.recipes.from_scratch import FromScratch
+from fieldguide.recipes.trained import check
 
 
 @dataclass(frozen=True)

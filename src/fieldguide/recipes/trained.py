@@ -1,0 +1,114 @@
+"""What the recipes that train a network of ours by gradient descent have in common: settings, their checks, the loop's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fieldguide.embedding.engine import available_precision
+from fieldguide.errors import RecipeError
+from fieldguide.records import Record
+
+PRECISIONS = ("auto", "f32", "bf16")
+
+
+@dataclass(frozen=True)
+class Trained(Record):
+    """Settings of a training; the recipes add those of their own, and defaults.
+
+    Raises:
+        RecipeError: if a setting is out of range; the message says the range.
+    """
+
+    name: ClassVar[str]
+
+    image_size: tuple[int, int] = (96, 96)  # (height, width)
+    epochs: int = 60
+    min_steps: int = 1000  # small sets are seen more often, until this many batches have been learned from
+    batch_size: int = 16
+    learning_rate: float = 0.002  # peak, after the warm-up
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    warmup_epochs: float = 1.0
+    average_momentum: float = 0.998  # of the moving average of the weights, per batch; 0 turns it off
+    horizontal_flip: bool = True  # turn it off where left and right matter, as for digits and letters
+    min_crop: float = 0.5  # smallest share of height and width that a random crop keeps
+    brightness: float = 0.2  # largest shift, as a share of white
+    contrast: float = 0.4  # largest relative change
+    saturation: float = 0.4  # largest relative change
+    mixup: float = 0.2  # alpha of the Beta(alpha, alpha) draw by which two pictures are blended; 0 turns it off
+    precision: str = "auto"  # of training: f32, bf16, or the faster of the two here
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            check_whole(name, getattr(self, name))
+        check("min_steps", self.min_steps, self.min_steps >= 0, "a whole number >= 0")
+        check("precision", self.precision, self.precision in PRECISIONS, " or ".join(PRECISIONS))
+        check("learning_rate", self.learning_rate, 0 < self.learning_rate <= 10, "in (0, 10]")
+        check("min_crop", self.min_crop, 0 < self.min_crop <= 1, "in (0, 1]")
+        for name in ("label_smoothing", "average_momentum"):
+            check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
+        for name in ("weight_decay", "brightness", "contrast", "saturation", "mixup"):
+            check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "in [0, 1]")
+        check("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= self.epochs, "in [0, epochs]")
+
+    def frozen_network(self) -> None:
+        """None: it learns from pixels."""
+        return None
+
+    def _dtype(self) -> str:
+        """Keras's dtype policy for `precision` on this machine."""
+        precision = available_precision() if self.precision == "auto" else self.precision
+        return "mixed_bfloat16" if precision == "bf16" else "float32"
+
+    def _loop_settings(self, epochs: int, *, optimizer: str = "adamw", growing: Any = None, **augmentation: float) -> Any:
+        """The `training.loop.LoopSettings` of these settings.
+
+        Args:
+            epochs: to train for.
+            optimizer: adamw or sgd.
+            growing: see `training.loop.GrowingSize`.
+            augmentation: of `training.augmentation.Augmentation`, what these settings do not say.
+        """
+        from fieldguide.training.augmentation import Augmentation
+        from fieldguide.training.loop import LoopSettings
+
+        return LoopSettings(
+            epochs=epochs,
+            batch_size=self.batch_size,
+            optimizer=optimizer,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            warmup_epochs=self.warmup_epochs,
+            average_momentum=self.average_momentum,
+            augmentation=Augmentation(
+                horizontal_flip=self.horizontal_flip,
+                min_crop=self.min_crop,
+                brightness=self.brightness,
+                contrast=self.contrast,
+                saturation=self.saturation,
+                mixup=self.mixup,
+                **augmentation,
+            ),
+            growing=growing,
+        )
+
+
+def check(name: str, value: object, valid: bool, expected: str) -> None:
+    """Refuses a setting that is out of range.
+
+    Raises:
+        RecipeError: if it is not valid.
+    """
+    if not valid:
+        raise RecipeError(f"{name} should be {expected}; received {value!r}.\nhint: leave {name} out for the default.")
+
+
+def check_whole(name: str, value: object) -> None:
+    """Refuses what is no whole number from 1 on.
+
+    Raises:
+        RecipeError: if so.
+    """
+    check(name, value, isinstance(value, int) and value >= 1, "a whole number >= 1")
