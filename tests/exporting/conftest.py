@@ -23,6 +23,7 @@ from fieldguide.records import Preprocessing
 from tests.conftest import HUES
 
 TINY = Network("classic", (32, 40), {"filters": (3, 4), "units": 6})
+FLIPPED = Network("residual", (32, 44), {"filters": (16, 32), "blocks": (1, 1), "test_time_flip": True})
 
 
 class InventedWeights(OnnxOperations):
@@ -62,12 +63,22 @@ def test_pictures(photos: Path) -> Pictures:
 @pytest.fixture(scope="session")
 def tiny_classifier(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     """A classifier with random filters; its head and its novelty are fitted to the training pictures."""
-    folder = tmp_path_factory.mktemp("tiny")
-    weights = invented_weights(TINY)
-    network_path = build_files(TINY, weights, folder / "network")
+    return classifier_of(TINY, photos, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def flipped_classifier(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """The same with a network that looks at the mirror image as well."""
+    return classifier_of(FLIPPED, photos, tmp_path_factory.mktemp("flipped"))
+
+
+def classifier_of(network: Network, photos: Path, folder: Path) -> Classifier:
+    """A classifier on an architecture with random weights."""
+    weights = invented_weights(network)
+    network_path = build_files(network, weights, folder / "network")
     engine = Engine(network_path, precision="f32")
     paths = [path for hue in HUES for path in sorted((photos / "training_set" / hue).glob("0*.jpg"))]
-    pixels = np.stack([decoding.load(path.read_bytes(), TINY.image_size) for path in paths])
+    pixels = np.stack([decoding.load(path.read_bytes(), network.image_size) for path in paths])
     labels = np.array([list(HUES).index(path.parent.name) for path in paths], np.int64)
     embeddings = engine.embed(pixels)
     means = np.stack([embeddings[labels == label].mean(axis=0) for label in range(3)])
@@ -75,12 +86,12 @@ def tiny_classifier(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     novelty = fit_novelty(embeddings, labels, np.arange(len(labels)) % 5, num_classes=3, reject=0.1).novelty
     bundle = write_bundle(
         folder / "bundle",
-        network=TINY,
+        network=network,
         network_path=network_path,
         weights=weights,
         head=head,
         class_names=tuple(HUES),
-        preprocessing=Preprocessing(TINY.image_size),
+        preprocessing=Preprocessing(network.image_size),
         probe_pixels=pixels[::20][:4],
         engine=engine,
         certainty=Certainty(1.5, novelty),

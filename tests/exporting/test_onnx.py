@@ -47,13 +47,15 @@ def noise(*shape: int) -> NDArray[np.uint8]:
     return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-def test_onnx_and_openvino_build_the_same_network(name: str) -> None:
-    network = Network(name, (70, 50))  # odd sizes on the way down
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in sorted(ARCHITECTURES)), ("residual", {"test_time_flip": True})]
+)
+def test_onnx_and_openvino_build_the_same_network(name: str, options: dict[str, Any]) -> None:
+    network = Network(name, (70, 50), options)  # odd sizes on the way down
     weights = invented_weights(network)
     ops = OnnxOperations(weights)
     given = Value("pixels", (None, 70, 50, 3))
-    session = session_of(ops, given, architecture(name)(ops, given))
+    session = session_of(ops, given, architecture(name)(ops, given, **options))
     pixels = noise(3, 70, 50, 3)
     expected = Engine(build_network(network, weights), precision="f32").embed(pixels)
     (received,) = session.run(None, {"pixels": pixels})

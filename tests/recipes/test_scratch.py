@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,20 @@ def test_it_learns_three_hues_from_every_picture_and_keeps_the_last_average() ->
     assert [row["epoch"] for row in result.history] == list(range(1, 13))
     assert set(result.history[0]) == {"epoch", "loss", "accuracy", "learning_rate", "seconds"}
     assert result.notes[0].startswith("There is no validation score: nothing was chosen, so that all 100 training pictures")
+
+
+def test_it_answers_for_the_mirror_image_as_well_unless_left_and_right_matter() -> None:
+    assert fit(replace(SMALL, epochs=1, warmup_epochs=0.5)).network.options["test_time_flip"] is True
+    for plain in (replace(SMALL, horizontal_flip=False), replace(SMALL, test_time_flip=False)):
+        assert plain.shipped_network() == plain.network()
+
+
+def test_many_pictures_are_seen_less_often_and_that_is_said() -> None:
+    assert Scratch().num_epochs(2000) == 240
+    assert [Scratch().num_epochs(count) for count in (50_000, 10_000_000)] == [10, 1]
+    result = fit(replace(SMALL, max_steps=2 * STEPS + 1))
+    assert len(result.history) == 2
+    assert result.notes[0] == "100 training pictures are many: 2 epochs instead of 4."
 
 
 def test_a_validation_part_is_scored_where_there_is_one() -> None:

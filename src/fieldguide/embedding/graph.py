@@ -88,6 +88,19 @@ class OpenVINOOperations:
         """See `Operations.add`."""
         return self._opset.add(x, y)
 
+    def with_mirrored(self, x: Any) -> Any:
+        """See `Operations.with_mirrored`."""
+        return self._opset.concat([x, self._mirrored(x.output(0))], 0)
+
+    def mean_with_mirrored(self, x: Any) -> Any:
+        """See `Operations.mean_with_mirrored`."""
+        plain, mirrored = self._opset.split(x, np.array(0), 2).outputs()
+        return self._opset.multiply(self._opset.add(plain, self._mirrored(mirrored)), np.full((1, 1, 1, 1), 0.5, np.float32))
+
+    def _mirrored(self, x: Any) -> Any:
+        columns = np.arange(x.get_partial_shape()[3].get_length())
+        return self._opset.gather(x, columns[::-1].copy(), np.array(3))
+
     def _scale_and_shift(self, x: Any, scale: NDArray[Any], shift: NDArray[Any]) -> Any:
         # (channels,) -> (1, channels, 1, 1) for pictures, (1, channels) after flatten
         shape = (1, -1) + (1,) * (len(x.get_output_partial_shape(0)) - 2)

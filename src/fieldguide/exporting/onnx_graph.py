@@ -100,6 +100,19 @@ class OnnxOperations:
         """See `Operations.add`."""
         return self.plus(x, y)
 
+    def with_mirrored(self, x: Value) -> Value:
+        """See `Operations.with_mirrored`."""
+        batch = None if x.shape[0] is None else 2 * x.shape[0]
+        return self._node("Concat", [x, self._mirrored(x)], (batch, *x.shape[1:]), axis=0)
+
+    def mean_with_mirrored(self, x: Value) -> Value:
+        """See `Operations.mean_with_mirrored`."""
+        sizes = [_known(size) for size in x.shape[1:]]
+        half = None if x.shape[0] is None else x.shape[0] // 2
+        halves = self._node("Reshape", [x, np.array([2, -1, *sizes])], (2, half, *sizes))
+        plain, mirrored = (self._node("Gather", [halves, np.int64(i)], (half, *sizes), axis=0) for i in (0, 1))
+        return self.multiply(self.plus(plain, self._mirrored(mirrored)), np.float32(0.5))
+
     def to_float(self, x: Value) -> Value:
         """See `GraphOperations.to_float`."""
         return self._node("Cast", [x], x.shape, to=1)  # TensorProto.FLOAT
@@ -187,6 +200,9 @@ class OnnxOperations:
     def rename(self, x: Value, name: str) -> None:
         """Gives the last use of a value in the graph, an output, its name."""
         self.nodes.append(_helper().make_node("Identity", [x.name], [name], name=name))
+
+    def _mirrored(self, x: Value) -> Value:
+        return self._node("Gather", [x, np.arange(_known(x.shape[3]))[::-1]], x.shape, axis=3)
 
     def _convolution(
         self, x: Value, kernel: NDArray[np.float32], strides: int, groups: int, bias: list[NDArray[np.float32]]

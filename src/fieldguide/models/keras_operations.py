@@ -105,6 +105,19 @@ class KerasOperations:
 
         return keras.layers.Add(dtype=self._dtype)([x, y])
 
+    def with_mirrored(self, x: Any) -> Any:
+        """See `Operations.with_mirrored`."""
+        import keras
+
+        return keras.ops.concatenate([x, keras.ops.flip(x, axis=2)], axis=0)
+
+    def mean_with_mirrored(self, x: Any) -> Any:
+        """See `Operations.mean_with_mirrored`."""
+        import keras
+
+        plain, mirrored = keras.ops.split(x, 2, axis=0)
+        return (plain + keras.ops.flip(mirrored, axis=2)) * 0.5
+
 
 @functools.cache
 def _fused_batch_normalization() -> Any:

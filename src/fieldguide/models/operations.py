@@ -74,3 +74,11 @@ class Operations(Protocol):
     def add(self, x: Any, y: Any) -> Any:
         """The sum of two tensors of one shape."""
         ...
+
+    def with_mirrored(self, x: Any) -> Any:
+        """(batch, ...) -> (2 * batch, ...): the pictures, and behind them the same pictures with left and right swapped."""
+        ...
+
+    def mean_with_mirrored(self, x: Any) -> Any:
+        """Undoes `with_mirrored`: the mean of the first half of the batch and the second, which is turned back."""
+        ...

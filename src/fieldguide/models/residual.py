@@ -13,6 +13,7 @@ def residual(
     *,
     filters: tuple[int, ...] = (32, 64, 128, 256),
     blocks: tuple[int, ...] = (1, 1, 1, 1),
+    test_time_flip: bool = False,
 ) -> Any:
     """Builds the network up to the layer below the last: (batch, height, width, 3) uint8 -> (batch, filters[-1]).
 
@@ -23,10 +24,14 @@ def residual(
         pixels: RGB uint8, (batch, height, width, 3).
         filters: of the convolutions in each stage.
         blocks: of two convolutions each, in each stage.
+        test_time_flip: whether the last maps are averaged with those of the mirrored picture, as in a network that is not
+            trained any more; it takes twice the time.
 
     Source: He et al. 2016, https://arxiv.org/abs/1512.03385.
     """
     x = ops.rescale(pixels, scale=1 / 127.5, offset=-1.0)  # 0..255 -> -1..1
+    if test_time_flip:
+        x = ops.with_mirrored(x)
     x = _conv(ops, x, "stem", filters=filters[0], kernel_size=5, strides=2)
     x = ops.relu(x)
     width_before = filters[0]
@@ -41,6 +46,8 @@ def residual(
             if width != width_before:
                 x = _conv(ops, x, f"{name}_around", filters=width, kernel_size=1)
             x, width_before = ops.relu(ops.add(x, y)), width
+    if test_time_flip:
+        x = ops.mean_with_mirrored(x)
     return ops.global_average_pool(x)
 
 

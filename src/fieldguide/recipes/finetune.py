@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,6 +33,7 @@ class Finetune(Trained):
     image_size: tuple[int, int] = (192, 192)  # (height, width)
     epochs: int = 12
     min_steps: int = 500  # small sets are seen more often, until this many batches have been learned from
+    max_steps: int = 1200  # large sets are seen less often, but once
     batch_size: int = 32
     learning_rate: float = 5e-4  # peak, after the warm-up
     warmup_epochs: float = 0.5
@@ -44,20 +44,12 @@ class Finetune(Trained):
     saturation: float = 0.2
     mixup: float = 0.0
     backbone: str = "efficientnet_lite0"
-    max_steps: int = 1200  # large sets are seen less often, but once
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check("backbone", self.backbone, self.backbone in BACKBONES, f"one of {', '.join(BACKBONES)}")
         sizes = self.image_size
         check("image_size", sizes, len(sizes) == 2 and min(sizes) >= 32, "(height, width), each at least 32")
-        check("max_steps", self.max_steps, self.max_steps >= max(1, self.min_steps), "a whole number >= 1 and >= min_steps")
-
-    def num_epochs(self, num_images: int) -> int:
-        """How often a training part of that size is seen: `epochs`, but from `min_steps` to `max_steps` batches in all."""
-        steps = math.ceil(num_images / self.batch_size)
-        most = max(1, self.max_steps // steps)
-        return max(min(self.epochs, most), math.ceil(self.min_steps / steps))
 
     def fit(self, data: TrainingData) -> Fitted:
         """Fits the head of `transfer`, then trains all from there; the better of the two on validation is what comes back.

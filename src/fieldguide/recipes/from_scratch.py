@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,6 +56,10 @@ class FromScratch(Trained, ABC):
     def network(self) -> Network:
         """The architecture and its numbers."""
 
+    def shipped_network(self) -> Network:
+        """What is made of it once it is trained: the same weights, perhaps with something around them."""
+        return self.network()
+
     @abstractmethod
     def smallest_size(self) -> int:
         """Of the sides of `image_size`, in pixels."""
@@ -69,11 +72,6 @@ class FromScratch(Trained, ABC):
     def needs_val(self) -> bool:
         """Whether the weights are chosen by validation accuracy."""
         return True
-
-    def num_epochs(self, num_images: int) -> int:
-        """How often a training part of that size is seen: `epochs`, or more, until `min_steps` batches are reached."""
-        steps = math.ceil(num_images / self.batch_size)
-        return max(self.epochs, math.ceil(self.min_steps / steps))
 
     def fit(self, data: TrainingData) -> Fitted:
         """Trains from random weights; the weights with the best validation accuracy are kept.
@@ -89,7 +87,7 @@ class FromScratch(Trained, ABC):
         result = self.train_model(model, data)
         weights = get_weights(model)
         return Fitted(
-            network=self.network(),
+            network=self.shipped_network(),
             head_kernel=weights.pop("head/kernel"),
             head_bias=weights.pop("head/bias"),
             weights=weights,
@@ -124,8 +122,9 @@ class FromScratch(Trained, ABC):
         notes = result.notes
         if not len(data.val.labels):
             notes = (*notes, _NOTHING_HELD_OUT.format(count=len(data.train.labels)))
-        if epochs > self.epochs and data.session.deadline is None:
-            note = f"{len(data.train.labels)} training pictures are few: {epochs} epochs instead of {self.epochs}."
+        if epochs != self.epochs and data.session.deadline is None:
+            number = "few" if epochs > self.epochs else "many"
+            note = f"{len(data.train.labels):,} training pictures are {number}: {epochs} epochs instead of {self.epochs}."
             notes = (note, *notes)
         return dataclasses.replace(result, notes=notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,8 +27,9 @@ class Scratch(FromScratch):
     name: ClassVar[str] = "scratch"
 
     image_size: tuple[int, int] = (112, 112)  # (height, width) in the end, and when it is asked
-    epochs: int = 100
+    epochs: int = 240
     min_steps: int = 3000
+    max_steps: int = 16_000
     batch_size: int = 32
     optimizer: str = "sgd"
     learning_rate: float = 0.1
@@ -40,6 +42,7 @@ class Scratch(FromScratch):
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # of two convolutions each, in each stage
     first_image_size: tuple[int, int] = (64, 64)  # pictures are this large at first, and grow
     grown_at: float = 0.8  # share of the training after which they have image_size, in (0, 1]
+    test_time_flip: bool = True  # the answer is that for the picture and its mirror image together; not without horizontal_flip
     validate: bool = False  # keep a validation part aside: a validation score, the temperature, the border to none of these
 
     def __post_init__(self) -> None:
@@ -68,6 +71,13 @@ class Scratch(FromScratch):
     def network(self) -> Network:
         """The architecture and its numbers."""
         return Network("residual", self.image_size, {"filters": self.filters, "blocks": self.blocks})
+
+    def shipped_network(self) -> Network:
+        """The architecture as it answers: with the mirror image, unless left and right matter."""
+        network = self.network()
+        if not (self.test_time_flip and self.horizontal_flip):
+            return network
+        return dataclasses.replace(network, options={**network.options, "test_time_flip": True})
 
     def smallest_size(self) -> int:
         """Of the sides of pictures, in pixels: the stem and each stage but the first halve them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ class Trained(Record):
     image_size: tuple[int, int] = (96, 96)  # (height, width)
     epochs: int = 60
     min_steps: int = 1000  # small sets are seen more often, until this many batches have been learned from
+    max_steps: int = 20_000  # large sets are seen less often, but once
     batch_size: int = 16
     learning_rate: float = 0.002  # peak, after the warm-up
     weight_decay: float = 0.05
@@ -43,6 +45,7 @@ class Trained(Record):
         for name in ("epochs", "batch_size"):
             check_whole(name, getattr(self, name))
         check("min_steps", self.min_steps, self.min_steps >= 0, "a whole number >= 0")
+        check("max_steps", self.max_steps, self.max_steps >= max(1, self.min_steps), "a whole number >= 1 and >= min_steps")
         check("precision", self.precision, self.precision in PRECISIONS, " or ".join(PRECISIONS))
         check("learning_rate", self.learning_rate, 0 < self.learning_rate <= 10, "in (0, 10]")
         check("min_crop", self.min_crop, 0 < self.min_crop <= 1, "in (0, 1]")
@@ -55,6 +58,12 @@ class Trained(Record):
     def frozen_network(self) -> None:
         """None: it learns from pixels."""
         return None
+
+    def num_epochs(self, num_images: int) -> int:
+        """How often a training part of that size is seen: `epochs`, but from `min_steps` to `max_steps` batches in all."""
+        steps = math.ceil(num_images / self.batch_size)
+        most = max(1, self.max_steps // steps)
+        return max(min(self.epochs, most), math.ceil(self.min_steps / steps))
 
     def _dtype(self) -> str:
         """Keras's dtype policy for `precision` on this machine."""
