@@ -1,8 +1,8 @@
 """The main job, measured from outside: whole commands, from process start to finished report.
 
     python benchmarks/main_job.py transfer DATASET [RUNS]    empty cache, then a full one, RUNS (3) times
-    python benchmarks/main_job.py classic DATASET [SEEDS]    from scratch, seeds 0 .. SEEDS - 1 (3)
-    python benchmarks/main_job.py scratch DATASET [SEEDS]    likewise
+    python benchmarks/main_job.py classic DATASET [SEED ...] from scratch, with each of the seeds (0 1 2)
+    python benchmarks/main_job.py scratch DATASET [SEED ...] likewise
     python benchmarks/main_job.py predict DATASET [RUNS]     one picture from a cold process; the whole test part
     python benchmarks/main_job.py scan DATASET               index + scan + split without embedding (as `audit`)
     python benchmarks/main_job.py large [COUNT]              decode + shrink generated 12-megapixel JPEGs
@@ -15,7 +15,6 @@ may be stopped: the same command goes on.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from measure import add_row, read_rows, run_command
@@ -96,10 +95,10 @@ def _transfer(dataset: str, runs: int) -> None:
             _train(dataset, "transfer, cached embeddings", "transfer", number, cache)
 
 
-def _from_scratch(recipe: str, dataset: str, seeds: int) -> None:
+def _from_scratch(recipe: str, dataset: str, seeds: Sequence[int]) -> None:
     """A seed that has its row with these settings is left out; one that was cut off goes on, and its row says so."""
     settings = json.dumps(recipe_of(recipe).to_json())
-    for seed in range(seeds):
+    for seed in seeds:
         key = {"what": recipe, "dataset": Path(dataset).name, "seed": str(seed), "settings": settings}
         if any(all(row.get(name) == value for name, value in key.items()) for row in read_rows("main-job")):
             continue
@@ -191,6 +190,7 @@ if __name__ == "__main__":
         _large(int(rest[0]) if rest else 2000)
     elif what == "scan":
         _scan(rest[0])
+    elif what in ("classic", "scratch"):
+        _from_scratch(what, rest[0], [int(seed) for seed in rest[1:]] or [0, 1, 2])
     else:
-        verbs = {name: functools.partial(_from_scratch, name) for name in ("classic", "scratch")}
-        {"transfer": _transfer, "predict": _predict, **verbs}[what](rest[0], int(rest[1]) if rest[1:] else 3)
+        {"transfer": _transfer, "predict": _predict}[what](rest[0], int(rest[1]) if rest[1:] else 3)
