@@ -43,7 +43,9 @@ def _read_all(stream: IO[str], lines: list[str]) -> None:
 
 
 @pytest.fixture
-def server(run_folder: Path, tmp_path: Path) -> Iterator[Server]:
+def server(run_folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """With the parameter "collect" it keeps corrections in `tmp_path / "collected"`."""
+    collect = ["--collect", str(tmp_path / "collected")] if getattr(request, "param", None) == "collect" else []
     code = (
         "import sys, threading, time\n"
         "from fieldguide.cli import main\n"
@@ -52,7 +54,7 @@ def server(run_folder: Path, tmp_path: Path) -> Iterator[Server]:
         "    sys.stdin.readline()\n"
         "    print([n for n in ('tensorflow', 'keras', 'sklearn', 'matplotlib') if n in sys.modules], flush=True)\n"
         "threading.Thread(target=loaded, daemon=True).start()\n"
-        f"main(['serve', {str(run_folder)!r}, '--port', '0', '--workers', '1'])\n"
+        f"main(['serve', {str(run_folder)!r}, '--port', '0', '--workers', '1', *{collect!r}])\n"
     )
     environment = {**os.environ, "HOME": str(tmp_path), "CI": ""}
     started = time.perf_counter()

@@ -48,7 +48,7 @@ class Model(BaseModel):
 
     model: str
     class_names: list[str]
-    image_size: tuple[int, int] = Field(description="(height, width) of the network's input.")
+    image_size: list[int] = Field(min_length=2, max_length=2, description="(height, width) of the network's input.")
     recipe: str
     precision: str
     reject: float = Field(description="Share of pictures like the training pictures that may be turned away.")

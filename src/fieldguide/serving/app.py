@@ -166,9 +166,10 @@ def _add_routes(api: FastAPI) -> None:
             503: "Too much to do; see Retry-After",
         }.items()
     }
+    either = answers.Answer | answers.Refusal  # of the pictures one by one, or of the request
     unread: dict[int | str, dict[str, Any]] = {
-        415: {"model": answers.Answer, "description": "None of what was sent is a picture of a format that is read"},
-        422: {"model": answers.Answer, "description": "No picture could be read; `error` says why"},
+        415: {"model": either, "description": "None of what was sent is a picture of a format that is read"},
+        422: {"model": either, "description": "No picture was sent, or none could be read; `error` says why"},
     }
     api.post(
         "/v1/predict",
@@ -258,7 +259,7 @@ async def model(request: Request) -> Response:
     values = answers.Model(
         model=service.model,
         class_names=list(classifier.class_names),
-        image_size=classifier.image_size,
+        image_size=list(classifier.image_size),
         recipe=classifier.bundle.recipe,
         precision=classifier.engine().precision,
         reject=novelty.reject if novelty else 0.0,
