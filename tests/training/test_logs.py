@@ -32,6 +32,12 @@ def test_the_csv_file_and_the_event_file_say_what_the_history_says(tmp_path: Pat
     assert found == pytest.approx(expected)
 
 
+def test_whoever_watches_is_called_with_all_rows_after_each_epoch() -> None:
+    seen: list[int] = []
+    fitted = fit(watch=lambda history: seen.append(len(history)))
+    assert seen == [1, 2, 3] == list(range(1, len(fitted.history) + 1))
+
+
 def test_a_disk_without_room_for_the_log_costs_no_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert len(fit(history=tmp_path / "file" / "history.csv").history) == 3

@@ -100,14 +100,20 @@ def curves(run: Run, panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
     Raises:
         DatasetError: if the history has no epochs.
     """
-    epochs = _column(run.history, "epoch")
-    best = run.history[best_epoch(run)]["epoch"]
+    best = best_epoch(run)
+    return epoch_curves(run.history, panels, mark=("kept", best))
+
+
+def epoch_curves(history: Sequence[Mapping[str, Any]], panels: Sequence[str], *, mark: tuple[str, int]) -> Figure:
+    """What `curves` draws, from the rows; `mark` is a word and the position of the row that it is said of."""
+    epochs = _column(history, "epoch")
+    word, position = mark
     figure, all_axes = _panels(panels)
     for axes, panel in zip(all_axes, panels, strict=True):
-        _line(axes, epochs, _column(run.history, panel), BLUE, "o", "training")
-        if "val_accuracy" in run.history[0]:
-            _line(axes, epochs, _column(run.history, f"val_{panel}"), ORANGE, "s", "validation")
-        _mark(axes, best, f"kept: epoch {best}")
+        _line(axes, epochs, _column(history, panel), BLUE, "o", "training")
+        if "val_accuracy" in history[0]:
+            _line(axes, epochs, _column(history, f"val_{panel}"), ORANGE, "s", "validation")
+        _mark(axes, float(epochs[position]), f"{word}: epoch {epochs[position]:.0f}")
         axes.locator_params(axis="x", integer=True)
         axes.set_xlabel("epoch", color=INK)
         _finish_panel(axes, panel)
@@ -122,9 +128,14 @@ def best_epoch(run: Run) -> int:
     """
     if not run.history or "epoch" not in run.history[0]:
         raise DatasetError(_lacks(run, "epochs", "regularisation_path"))
-    if "val_accuracy" not in run.history[0]:
-        return len(run.history) - 1
-    keys = [(-_number(row, "val_accuracy"), _number(row, "val_loss")) for row in run.history]
+    return best_row(run.history)
+
+
+def best_row(history: Sequence[Mapping[str, Any]]) -> int:
+    """What `best_epoch` says, from the rows of epochs."""
+    if "val_accuracy" not in history[0]:
+        return len(history) - 1
+    keys = [(-_number(row, "val_accuracy"), _number(row, "val_loss")) for row in history]
     return min(range(len(keys)), key=lambda i: tuple(math.inf if math.isnan(v) else v for v in keys[i]))
 
 

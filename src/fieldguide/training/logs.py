@@ -1,8 +1,9 @@
-"""What an epoch reached, for other programs to watch: a CSV file, and event files for TensorBoard."""
+"""What an epoch reached, for others to watch: a CSV file, event files for TensorBoard, and whoever is called."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,19 @@ class EpochLogs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships 
         best: whose history is written.
         history: the CSV file, or None. A disk that is full costs the row, and not the training.
         tensorboard: the folder of the event files, or None. `tensorboard --logdir` shows it, while training goes on too.
+        watch: called with all rows.
     """
 
-    def __init__(self, best: BestWeights, *, history: Path | None, tensorboard: Path | None) -> None:
+    def __init__(
+        self,
+        best: BestWeights,
+        *,
+        history: Path | None,
+        tensorboard: Path | None,
+        watch: Callable[[Sequence[Mapping[str, Any]]], None],
+    ) -> None:
         super().__init__()
-        self._best, self._history = best, history
+        self._best, self._history, self._watch = best, history, watch
         self._writer: Any = None if tensorboard is None else tf.summary.create_file_writer(str(tensorboard))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -42,6 +51,7 @@ class EpochLogs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships 
                     if name != "epoch":
                         tf.summary.write(name, tf.constant(value, tf.float32), step=epoch + 1, metadata=_scalar_metadata())
             self._writer.flush()
+        self._watch(rows)
 
     def close(self) -> None:
         """Ends the event file."""

@@ -156,7 +156,7 @@ def fit_model(
     with deferred_interrupts(session.say) as interruption:
         position = Resumption(model, best, steps_per_epoch=steps, session=session, interruption=interruption, budget=budget)
         position.restore(validation_batches(train_pixels[:1], train_labels[:1], num_classes=num_classes))
-        logs = EpochLogs(best, history=session.history, tensorboard=session.tensorboard)
+        logs = EpochLogs(best, history=session.history, tensorboard=session.tensorboard, watch=session.watch)
         callbacks: list[Any] = [best, position, logs]
         if budget is not None:
             callbacks.insert(0, budget)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fieldguide.training.checkpoint import Checkpoints
 
@@ -20,6 +21,7 @@ class Session:
         deadline: when training has to end, by `time.perf_counter`; None lets the recipe say how long it takes.
         history: a CSV file that has a row for each epoch as soon as it has ended.
         tensorboard: a folder for the same numbers as TensorBoard reads them.
+        watch: called with all rows so far when an epoch has ended.
     """
 
     progress: bool = False
@@ -28,3 +30,4 @@ class Session:
     deadline: float | None = None
     history: Path | None = None
     tensorboard: Path | None = None
+    watch: Callable[[Sequence[Mapping[str, Any]]], None] = lambda history: None

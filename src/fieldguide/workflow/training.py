@@ -35,6 +35,7 @@ from fieldguide.recipes.recipe import Recipe
 from fieldguide.recipes.registry import DEFAULT_RECIPE
 from fieldguide.recipes.settings import assignments_of, plan_of
 from fieldguide.records import Audit, Evaluation, ImageIndex, Preprocessing, Run, Split
+from fieldguide.reporting.live import LiveCurves
 from fieldguide.reporting.page_pictures import write_page
 from fieldguide.reporting.report import most_telling, shown_paths, write_report
 from fieldguide.storage import csv_text, write_json, write_text
@@ -143,7 +144,7 @@ def train(
     if time_seconds is not None:
         plan["time_seconds"] = time_seconds
     wanted = _run_folder(out, root if index.layout != "csv" else Path(source))
-    with claimed(wanted, plan, say) as directory, Cache() as cache:
+    with claimed(wanted, plan, say) as directory, Cache() as cache, LiveCurves(shown=progress) as curves:
 
         def scan_pixels(wanted: Preprocessing) -> Scan:
             return scan_with_progress(index, wanted, cache, consumer=keep_pixels(wanted), title="scan again", progress=progress)
@@ -184,6 +185,7 @@ def train(
                 deadline=None if time_seconds is None else stages.started + time_seconds,
                 history=directory / "history.csv",
                 tensorboard=directory / "tensorboard" if tensorboard else None,
+                watch=curves,
             )
             fitted = recipe.fit(training_data(scanned, used, seed=seed, session=session))
             learned = Learned(recipe, fitted, scanned, used, preprocessing, frozen)
