@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import fieldguide
 from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.graph import build_network
 from fieldguide.embedding.linear_head import LinearHead
@@ -112,3 +114,11 @@ def test_a_setting_out_of_range_is_refused_by_name(name: str, value: object) -> 
 def test_its_settings_cost_no_import_of_tensorflow() -> None:
     code = "import sys; from fieldguide.recipes.finetune import Finetune; Finetune(); assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.usefixtures("small_backbone")
+def test_a_learning_rate_is_found_for_it_from_the_head_on(tiny_folder: Path) -> None:
+    recipe = Finetune(image_size=(32, 32), batch_size=16)
+    found = fieldguide.lr_find(tiny_folder, recipe=recipe, num_batches=20, lowest=1e-5, progress=False)
+    assert found.recipe == "finetune" and 1e-5 <= found.suggestion <= 1.0
+    assert found.losses[0] < 1.0  # of three classes, by chance 1.1: the head knows something already

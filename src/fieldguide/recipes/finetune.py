@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -59,11 +59,7 @@ class Finetune(Trained):
         """
         if not len(data.val.labels):
             raise RecipeError("Fine-tuning needs validation pictures to choose by; there are none.")
-        start = Transfer(backbone=self.backbone, image_size=self.image_size)
-        data.session.say("the head first, on the frozen network")
-        engine = Engine(start.frozen_network())
-        train, val = (dataclasses.replace(part, values=engine.embed(part.values)) for part in (data.train, data.val))
-        head = start.fit(dataclasses.replace(data, train=train, val=val))
+        head, val = self._fit_head(data)
         num_val, before = len(val.labels), _num_correct(head, val)
         data.session.say(f"frozen: validation accuracy {before / num_val:.1%}; now the network below the head as well")
         tuned, after = self._train(data, head)
@@ -85,24 +81,44 @@ class Finetune(Trained):
             num_correct=before,
         )
 
-    def _train(self, data: TrainingData, head: Fitted) -> tuple[Fitted, int]:
-        """The network after training, and how many validation pictures it gets right."""
+    def _fit_head(self, data: TrainingData) -> tuple[Fitted, Examples]:
+        """What `transfer` makes of the pictures, and the validation part as embeddings."""
+        start = Transfer(backbone=self.backbone, image_size=self.image_size)
+        data.session.say("the head first, on the frozen network")
+        engine = Engine(start.frozen_network())
+        train, val = (dataclasses.replace(part, values=engine.embed(part.values)) for part in (data.train, data.val))
+        return start.fit(dataclasses.replace(data, train=train, val=val)), val
+
+    def _starting_model(self, data: TrainingData) -> Any:
+        nobody = Examples(data.train.values[:0], data.train.labels[:0], data.train.groups[:0])
+        head, _ = self._fit_head(dataclasses.replace(data, val=nobody))
+        return self._model_with(head, data)[0]
+
+    def _model_with(self, head: Fitted, data: TrainingData) -> tuple[Any, dict[str, Any]]:
+        """The model to be trained, and the weights it begins with."""
         from fieldguide import training
 
         training.import_tensorflow()
-        from fieldguide.training.folded import build_folded, unfold
-        from fieldguide.training.loop import fit_model, make_deterministic
+        from fieldguide.training.folded import build_folded
+        from fieldguide.training.loop import make_deterministic
 
         make_deterministic(data.seed)
         weights = {**head.weights, "head/kernel": head.head_kernel, "head/bias": head.head_bias}
-        model = build_folded(head.network, weights, num_classes=data.num_classes, dtype=self._dtype())
+        return build_folded(head.network, weights, num_classes=data.num_classes, dtype=self._dtype()), weights
+
+    def _train(self, data: TrainingData, head: Fitted) -> tuple[Fitted, int]:
+        """The network after training, and how many validation pictures it gets right."""
+        model, weights = self._model_with(head, data)
+        from fieldguide.training.folded import unfold
+        from fieldguide.training.loop import fit_model
+
         result = fit_model(
             model,
             data.train.values,
             data.train.labels,
             data.val.values,
             data.val.labels,
-            settings=self._loop_settings(self.num_epochs(len(data.train.labels))),
+            settings=self._settings(self.num_epochs(len(data.train.labels))),
             seed=data.seed,
             session=data.session,
         )

@@ -7,14 +7,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from fieldguide.errors import RecipeError
 from fieldguide.models.operations import Network
 from fieldguide.recipes.fitted import Fitted
-from fieldguide.recipes.recipe import Examples, TrainingData
+from fieldguide.recipes.recipe import TrainingData
 from fieldguide.recipes.trained import Trained, check
-from fieldguide.records import LearningRates
 
 if TYPE_CHECKING:
     from fieldguide.training.loop import LoopResult
@@ -81,7 +77,7 @@ class FromScratch(Trained, ABC):
         Raises:
             RecipeError: if a part is empty, the pictures have another size, or training diverges at once.
         """
-        model = self._fresh_model(data)
+        model = self._starting_model(data)
         from fieldguide.models.keras_operations import get_weights
 
         result = self.train_model(model, data)
@@ -128,29 +124,7 @@ class FromScratch(Trained, ABC):
             notes = (note, *notes)
         return dataclasses.replace(result, notes=notes)
 
-    def find_learning_rate(self, data: TrainingData, *, lowest: float, highest: float, num_batches: int) -> LearningRates:
-        """Trains for some batches whose learning rate grows, and says at which the loss falls steepest.
-
-        Raises:
-            RecipeError: if the loss explodes at once.
-        """
-        self._check_pictures(data.train, "training")
-        model = self._fresh_model(data)
-        from fieldguide.training.lr_find import sweep
-
-        found = sweep(
-            model,
-            data.train.values,
-            data.train.labels,
-            settings=self._settings(self.epochs),
-            seed=data.seed,
-            lowest=lowest,
-            highest=highest,
-            num_batches=num_batches,
-        )
-        return LearningRates(self.name, found.learning_rates, found.losses, found.smoothed, found.suggestion)
-
-    def _fresh_model(self, data: TrainingData) -> Any:
+    def _starting_model(self, data: TrainingData) -> Any:
         from fieldguide import training
 
         training.import_tensorflow()
@@ -174,12 +148,3 @@ class FromScratch(Trained, ABC):
             max_rotation_degrees=self.max_rotation_degrees,
             cutmix=self.cutmix,
         )
-
-    def _check_pictures(self, examples: Examples, part: str) -> None:
-        pixels = examples.values
-        expected = (len(examples.labels), *self.image_size, 3)
-        if len(examples.labels) == 0 or pixels.shape != expected or pixels.dtype != np.uint8:
-            raise RecipeError(
-                f"The {part} part should be uint8 pixels of shape {expected} with one label or more; "
-                f"received {pixels.dtype} of shape {pixels.shape}.\nhint: decode the pictures at image_size."
-            )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from fieldguide.embedding.engine import available_precision
 from fieldguide.errors import RecipeError
-from fieldguide.records import Record
+from fieldguide.recipes.recipe import Examples, TrainingData
+from fieldguide.records import LearningRates, Record
 
 PRECISIONS = ("auto", "f32", "bf16")
 
 
 @dataclass(frozen=True)
-class Trained(Record):
+class Trained(Record, ABC):
     """Settings of a training; the recipes add those of their own, and defaults.
 
     Raises:
@@ -55,6 +59,14 @@ class Trained(Record):
             check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "in [0, 1]")
         check("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= self.epochs, "in [0, epochs]")
 
+    @abstractmethod
+    def _starting_model(self, data: TrainingData) -> Any:
+        """The `keras.Model` as its training begins, uint8 pixels -> logits, with everything seeded."""
+
+    def _settings(self, epochs: int) -> Any:
+        """The `training.loop.LoopSettings` of a training."""
+        return self._loop_settings(epochs)
+
     def frozen_network(self) -> None:
         """None: it learns from pixels."""
         return None
@@ -64,6 +76,28 @@ class Trained(Record):
         steps = math.ceil(num_images / self.batch_size)
         most = max(1, self.max_steps // steps)
         return max(min(self.epochs, most), math.ceil(self.min_steps / steps))
+
+    def find_learning_rate(self, data: TrainingData, *, lowest: float, highest: float, num_batches: int) -> LearningRates:
+        """Trains for some batches whose learning rate grows, and says at which the loss falls steepest.
+
+        Raises:
+            RecipeError: if the loss explodes at once.
+        """
+        self._check_pictures(data.train, "training")
+        model = self._starting_model(data)
+        from fieldguide.training.lr_find import sweep
+
+        found = sweep(
+            model,
+            data.train.values,
+            data.train.labels,
+            settings=self._settings(self.epochs),
+            seed=data.seed,
+            lowest=lowest,
+            highest=highest,
+            num_batches=num_batches,
+        )
+        return LearningRates(self.name, found.learning_rates, found.losses, found.smoothed, found.suggestion)
 
     def _dtype(self) -> str:
         """Keras's dtype policy for `precision` on this machine."""
@@ -102,6 +136,15 @@ class Trained(Record):
             ),
             growing=growing,
         )
+
+    def _check_pictures(self, examples: Examples, part: str) -> None:
+        pixels = examples.values
+        expected = (len(examples.labels), *self.image_size, 3)
+        if len(examples.labels) == 0 or pixels.shape != expected or pixels.dtype != np.uint8:
+            raise RecipeError(
+                f"The {part} part should be uint8 pixels of shape {expected} with one label or more; "
+                f"received {pixels.dtype} of shape {pixels.shape}.\nhint: decode the pictures at image_size."
+            )
 
 
 def check(name: str, value: object, valid: bool, expected: str) -> None:
