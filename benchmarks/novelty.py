@@ -2,6 +2,7 @@
 
     python benchmarks/novelty.py far CATS_DOGS CIFAR10    strangers of other kinds, for a classifier of cats and dogs
     python benchmarks/novelty.py near DATASET [PER_CLASS] each class left out in turn: strangers that resemble the classes
+    python benchmarks/novelty.py own DATASET              own test pictures turned away, by pictures a class and share asked for
     python benchmarks/novelty.py cost DATASET             seconds that the fit takes
 
 A row per set and score goes to results/novelty.csv. `novelty` is what ships: its border was learned from held-out training
@@ -125,6 +126,30 @@ def near(dataset: str, per_class: int) -> None:
     )
 
 
+def own(dataset: str) -> None:
+    data = embed_folder(dataset)
+    labels, names = data.split.labels, data.split.class_names
+    shuffled = np.random.default_rng(0).permutation(data.part("train", "val"))
+    test = data.embeddings[data.split.test]
+    for per_class in (30, 100, 300, 1000):
+        fitted_to = np.sort(np.concatenate([shuffled[labels[shuffled] == c][:per_class] for c in range(len(names))]))
+        x, y = data.embeddings[fitted_to], labels[fitted_to]
+        for reject in (0.01, 0.05):
+            novelty = fit_novelty(x, y, _folds(y), num_classes=len(names), reject=reject).novelty
+            if novelty.is_share_known:
+                away = float((novelty.scores(test) > 1).mean())
+                add_row(
+                    "novelty",
+                    {
+                        "what": f"own, {per_class} a class, {reject:.0%} asked",
+                        "trained_on": Path(dataset).name,
+                        "score": "novelty",
+                        "own_turned_away": round(away, 4),
+                        "num_own": len(test),
+                    },
+                )
+
+
 def cost(dataset: str) -> None:
     data = embed_folder(dataset)
     positions = data.part("train", "val")
@@ -145,4 +170,4 @@ if __name__ == "__main__":
     if what == "near":
         near(rest[0], int(rest[1]) if rest[1:] else 300)
     else:
-        {"far": far, "cost": cost}[what](*rest)
+        {"far": far, "own": own, "cost": cost}[what](*rest)

@@ -146,3 +146,22 @@ def test_tensors_come_back_and_hostile_ones_are_refused():
         tensors = {**novelty.tensors(), "held_out": value} if value is not None else {"center": novelty.center}
         with pytest.raises(BundleError, match="novelty's"):
             Novelty.from_tensors(tensors, **sizes)
+
+
+@pytest.mark.parametrize("num_images", [400, 800])
+def test_the_share_that_is_asked_for_is_turned_away_and_not_half_of_it(num_images: int) -> None:
+    """Gaussians without a fold take its pictures for farther than those of all pictures do, here so much that the share
+    was 2 and 5 %.
+    """
+    rng = np.random.default_rng(num_images)
+    spreads = np.exp(rng.normal(size=200))
+
+    def sample(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(count) % 2
+        return (rng.normal(size=(count, 200)) * spreads + 40.0 * labels[:, None] + 30.0).astype("f4"), labels
+
+    x, y = sample(num_images)
+    fitted = fit_novelty(x, y, np.arange(num_images) // 2 % 5, num_classes=2, reject=0.1)
+    away = (fitted.novelty.scores(sample(20_000)[0]) > 1).mean()
+    assert 0.07 < away < 0.13
+    assert (fitted.scores > 1).mean() == pytest.approx(0.1, abs=0.01)

@@ -158,9 +158,16 @@ def fit_novelty(
             whitening, class_means = (total - sums[fold + 1]).gaussians(shrinkage)
             held_out[mine] = _distances(unit_length(embeddings[positions[mine]]) - center, whitening, class_means)
 
+        numbers = np.unique(folds[positions]).tolist()
         everything = pool.submit(total.gaussians, shrinkage)
-        list(pool.map(measure, np.unique(folds[positions]).tolist()))
+        fewer = pool.submit((total - sums[numbers[0] + 1] - sums[numbers[1] + 1]).gaussians, shrinkage) if numbers[1:] else None
+        list(pool.map(measure, numbers))
         whitening, class_means = everything.result()
+        if fewer is not None:
+            mine = folds[positions] == numbers[0]
+            farther = _distances(unit_length(embeddings[positions[mine]]) - center, *fewer.result()).min(axis=1)
+            num_images = [total.counts.sum() - sum(sums[n + 1].counts.sum() for n in numbers[:k]) for k in range(3)]
+            held_out *= _nearer_with_all(held_out[mine].min(axis=1), farther, num_images)
     nearest = held_out.min(axis=1)
     novelty = Novelty(center, whitening, class_means, np.sort(nearest), reject)
     return FittedNovelty(
@@ -290,6 +297,24 @@ def _shrinkage(embeddings: NDArray[Any], labels: NDArray[np.int64], center: NDAr
     distance_from_round = norm - float(np.trace(covariance)) ** 2 / size
     error = (fourth_powers / count - norm) / count
     return float(np.clip(error / max(distance_from_round, 1e-30), 0.0, 1.0))
+
+
+def _nearer_with_all(near: NDArray[np.float32], far: NDArray[np.float32], num_images: list[float]) -> float:
+    """What distances from Gaussians without a fold must be multiplied by, to be distances from those of all pictures.
+
+    A covariance of n pictures in d dimensions takes new ones for farther than they are: their squared distance is about d
+    divided by 1 - d / n, whose inverse is linear in 1 / n. So what one more fold changes says what this one did.
+
+    Args:
+        near: (n,), distances of a fold's pictures from Gaussians without them.
+        far: (n,), from Gaussians without them and those of another fold.
+        num_images: that Gaussians of all pictures, those of `near` and those of `far` were fitted to.
+    """
+    if min(num_images) < 1:
+        return 1.0
+    steps = np.diff(1 / np.array(num_images))
+    ratio = float(np.median(np.square(near / np.maximum(far, 1e-12))))
+    return float(np.clip(1 + (1 - ratio) * steps[0] / steps[1], 1.0, 4.0) ** -0.5)
 
 
 def _caught(held_out: NDArray[np.float32], labels: NDArray[np.int64], share: float) -> NDArray[np.float64] | None:

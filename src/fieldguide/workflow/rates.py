@@ -47,7 +47,9 @@ def lr_find(
     recipe, seed = plan_of(recipe, seed)
     find = getattr(recipe, "find_learning_rate", None)
     if find is None:
-        raise RecipeError(f"The recipe {recipe.name} has no learning rate.\nhint: choose one that trains a network: classic, scratch or finetune.")
+        raise RecipeError(
+            f"The recipe {recipe.name} has no learning rate.\nhint: classic, scratch and finetune train a network."
+        )
     if not 0 < lowest < highest or num_batches < 20:
         raise RecipeError(
             f"lowest must be above 0 and below highest, num_batches 20 or more; received {lowest}, {highest}, {num_batches}."
