@@ -39,11 +39,11 @@ def export(
     if as_json:
         print_json(done.to_json())
         return
-    print(f"{done.format + ':':9}{', '.join(done.files)} ({done.size_bytes / 1e6:.1f} MB)")
+    print(f"{done.format + ':':9} {', '.join(done.files)} ({done.size_bytes / 1e6:.1f} MB)")
     print(_parity_line("tensor", done.parity))
     if done.picture_parity is not None:
         print(_parity_line("picture", done.picture_parity))
-    print(f"files:   {done.directory}")
+    print(f"files:    {done.directory}")
 
 
 def bench_export(
@@ -98,7 +98,7 @@ def _known(format: str) -> None:
 
 def _parity_line(contract: str, parity: Parity) -> str:
     line = (
-        f"{contract + ':':9}the top class agrees for {parity.top1_agreement:.2%} of {parity.num_images:,} pictures; "
+        f"{contract + ':':9} the top class agrees for {parity.top1_agreement:.2%} of {parity.num_images:,} pictures; "
         f"largest difference of a probability {parity.max_abs_diff:.1e}"
     )
     if parity.accuracy_before is not None and parity.accuracy_after is not None:
