@@ -83,17 +83,20 @@ def _accuracy(rows: Sequence[Row]) -> str:
 def _cost(rows: Sequence[Row], beside: Sequence[Row]) -> str:
     """Time and memory; the accuracy as well where it is another than that of the newest runs, which stands before.
 
-    A row's `note` says what keeps its time from being that of the machine, as one core of two.
+    A row's `note` says what keeps its time from being that of the machine, as one core of two; it counts where all have one.
     """
     if not rows:
         return "not measured"
-    seconds = median(float(row["seconds"]) for row in rows)
+    timed = [row for row in rows if not row.get("note")] or rows
+    seconds = median(float(row["seconds"]) for row in timed)
     time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     runs = f"{len(rows)} runs" if len(rows) > 1 else "1 run"
+    if len(timed) < len(rows):
+        runs = f"{len(timed)} of {runs}, the others on part of the machine"
     if _accuracy(rows) != _accuracy(beside):
         runs += f", {_accuracy(rows).split(' ')[0].strip('*')}"
-    runs += "".join(f"; {note}" for note in sorted({row.get("note") or "" for row in rows} - {""}))
-    return f"{time}, {median(float(row['peak_mb']) for row in rows) / 1000:.2f} GB ({runs})"
+    runs += "".join(f"; {note}" for note in sorted({row.get("note") or "" for row in timed} - {""}))
+    return f"{time}, {median(float(row['peak_mb']) for row in timed) / 1000:.2f} GB ({runs})"
 
 
 if __name__ == "__main__":

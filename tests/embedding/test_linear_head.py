@@ -5,7 +5,7 @@ import pytest
 
 from fieldguide.data.split import fold_numbers
 from fieldguide.embedding import linear_head
-from fieldguide.embedding.linear_head import cross_validate, fit_head, fit_subsets, softmax
+from fieldguide.embedding.linear_head import Scaling, cross_validate, fit_head, fit_subsets, softmax
 
 
 def made_data(count=240, size=12, num_classes=3, seed=0):
@@ -91,3 +91,15 @@ def test_the_same_data_gives_the_same_bytes():
     x, y = made_data()
     first, second = (fit_head(x, y, num_classes=3, strength=0.1) for _ in range(2))
     assert first.kernel.tobytes() == second.kernel.tobytes()
+
+
+def test_the_scaling_of_the_same_embeddings_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 8)).astype("f4")
+    first = Scaling.of(x)
+    assert Scaling.of(x.copy()) is first
+    assert Scaling.of(x.reshape(80, 6)).axes.shape == (6, 6)
+    y = x.copy()
+    y[3, 3] += 1
+    assert Scaling.of(y).mean[3] != first.mean[3]
+    monkeypatch.setattr("fieldguide.embedding.linear_head._MOST_BYTES_COMPARED", 10)
+    assert Scaling.of(x) is not Scaling.of(x)

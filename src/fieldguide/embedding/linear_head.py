@@ -7,6 +7,7 @@ change of variables save most of it, and the rows may be a float16 file larger t
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from fieldguide.data.parallel import own_threads
 
 STRENGTHS = tuple(10.0**exponent for exponent in np.arange(-3.5, 0.6, 0.5))
 _ROWS_PER_CHUNK = 16_384
+_MOST_BYTES_COMPARED = 2**26  # of embeddings whose scaling is kept; hashing more would take a tenth of a second
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +180,18 @@ class Scaling:
 
     @classmethod
     def of(cls, embeddings: NDArray[Any]) -> Scaling:
-        """The scaling of (num_images, embedding_size)."""
+        """The scaling of (num_images, embedding_size); the last one is kept, since the audit and a recipe ask for the same."""
+        global _last_scaling
+        if embeddings.nbytes > _MOST_BYTES_COMPARED:
+            return cls._computed(embeddings)
+        about = f"{embeddings.shape} {embeddings.dtype}".encode()
+        key = hashlib.blake2b(np.ascontiguousarray(embeddings).view(np.uint8), key=about[:64]).digest()
+        if _last_scaling is None or _last_scaling[0] != key:
+            _last_scaling = key, cls._computed(embeddings)
+        return _last_scaling[1]
+
+    @classmethod
+    def _computed(cls, embeddings: NDArray[Any]) -> Scaling:
         size = embeddings.shape[1]
         if len(embeddings) < size:
             return cls._of_few(np.asarray(embeddings, np.float32))
@@ -224,6 +237,9 @@ class Scaling:
     def standardise(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
         """To mean 0 and deviation 1, in float32; the shape stays."""
         return np.asarray((np.asarray(embeddings, np.float32) - self.mean) / self.deviation)
+
+
+_last_scaling: tuple[bytes, Scaling] | None = None  # the hash of the embeddings, and theirs
 
 
 def _fit_path(
