@@ -101,5 +101,5 @@ def test_the_scaling_of_the_same_embeddings_is_computed_once(monkeypatch: pytest
     y = x.copy()
     y[3, 3] += 1
     assert Scaling.of(y).mean[3] != first.mean[3]
-    monkeypatch.setattr("fieldguide.embedding.linear_head._MOST_BYTES_COMPARED", 10)
+    monkeypatch.setattr("fieldguide.embedding.remembering._MOST_BYTES", 10)
     assert Scaling.of(x) is not Scaling.of(x)

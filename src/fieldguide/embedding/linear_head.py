@@ -7,7 +7,6 @@ change of variables save most of it, and the rows may be a float16 file larger t
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.data.parallel import own_threads
+from fieldguide.embedding.remembering import remembers_last
 
 STRENGTHS = tuple(10.0**exponent for exponent in np.arange(-3.5, 0.6, 0.5))
 _ROWS_PER_CHUNK = 16_384
-_MOST_BYTES_COMPARED = 2**26  # of embeddings whose scaling is kept; hashing more would take a tenth of a second
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,14 +180,7 @@ class Scaling:
     @classmethod
     def of(cls, embeddings: NDArray[Any]) -> Scaling:
         """The scaling of (num_images, embedding_size); the last one is kept, since the audit and a recipe ask for the same."""
-        global _last_scaling
-        if embeddings.nbytes > _MOST_BYTES_COMPARED:
-            return cls._computed(embeddings)
-        about = f"{embeddings.shape} {embeddings.dtype}".encode()
-        key = hashlib.blake2b(np.ascontiguousarray(embeddings).view(np.uint8), key=about[:64]).digest()
-        if _last_scaling is None or _last_scaling[0] != key:
-            _last_scaling = key, cls._computed(embeddings)
-        return _last_scaling[1]
+        return _scaling_of(embeddings)
 
     @classmethod
     def _computed(cls, embeddings: NDArray[Any]) -> Scaling:
@@ -239,7 +231,7 @@ class Scaling:
         return np.asarray((np.asarray(embeddings, np.float32) - self.mean) / self.deviation)
 
 
-_last_scaling: tuple[bytes, Scaling] | None = None  # the hash of the embeddings, and theirs
+_scaling_of = remembers_last(Scaling._computed)
 
 
 def _fit_path(

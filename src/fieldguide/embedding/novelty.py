@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.data.parallel import own_threads
+from fieldguide.embedding.remembering import remembers_last
 from fieldguide.errors import BundleError, RecipeError
 
 DEFAULT_REJECT = 0.01
@@ -144,6 +145,23 @@ def fit_novelty(
         RecipeError: if the share is out of range.
     """
     check_reject(reject)
+    center, whitening, class_means, positions, held_out = _fitted(embeddings, labels, folds, num_classes)
+    nearest = held_out.min(axis=1)
+    novelty = Novelty(center, whitening, class_means, np.sort(nearest), reject)
+    return FittedNovelty(
+        novelty=novelty,
+        positions=positions,
+        scores=np.asarray(nearest / novelty.threshold, np.float32),
+        distances=held_out,
+        caught=_caught(held_out, labels[positions], reject or DEFAULT_REJECT),
+    )
+
+
+@remembers_last
+def _fitted(
+    embeddings: NDArray[Any], labels: NDArray[np.int64], folds: NDArray[np.int64], num_classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """Center, whitening, class means, positions of what was held out, and its distances from each class."""
     center = _mean(embeddings)
     positions = np.flatnonzero(folds >= 0)
     held_out = np.empty((len(positions), num_classes), np.float32)
@@ -168,15 +186,7 @@ def fit_novelty(
             farther = _distances(unit_length(embeddings[positions[mine]]) - center, *fewer.result()).min(axis=1)
             num_images = [total.counts.sum() - sum(sums[n + 1].counts.sum() for n in numbers[:k]) for k in range(3)]
             held_out *= _nearer_with_all(held_out[mine].min(axis=1), farther, num_images)
-    nearest = held_out.min(axis=1)
-    novelty = Novelty(center, whitening, class_means, np.sort(nearest), reject)
-    return FittedNovelty(
-        novelty=novelty,
-        positions=positions,
-        scores=np.asarray(nearest / novelty.threshold, np.float32),
-        distances=held_out,
-        caught=_caught(held_out, labels[positions], reject or DEFAULT_REJECT),
-    )
+    return center, whitening, class_means, positions, held_out
 
 
 def border(distances: NDArray[Any], share: float) -> float:
