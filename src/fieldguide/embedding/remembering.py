@@ -38,7 +38,7 @@ def _key(args: tuple[Any, ...]) -> bytes:
     for x in args:
         if isinstance(x, np.ndarray):
             digest.update(f"{x.shape} {x.dtype};".encode())
-            digest.update(memoryview(np.ascontiguousarray(x)).cast("B"))
+            digest.update(np.ascontiguousarray(x).data.cast("B"))
         else:
             digest.update(f"{x!r};".encode())
     return digest.digest()
