@@ -8,8 +8,10 @@ need be. The thresholds were chosen on planted copies (`benchmarks/audit.py`, se
 from __future__ import annotations
 
 import itertools
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +131,7 @@ def alike_hashes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDAr
             found.append(np.stack([rows + row, columns + column], axis=1)[rank < _NUM_CANDIDATES])
         return found
 
-    with own_threads() as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         parts = [part for found in pool.map(of_rows, range(0, len(hashes), _ROWS_PER_BLOCK)) for part in found]
     return np.concatenate([np.empty((0, 2), np.int64), *parts])
 
