@@ -6,8 +6,11 @@ import io
 import os
 import shutil
 import signal
+import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,3 +112,24 @@ def run_folder(photos: Path, shared_cache: Path, tmp_path_factory: pytest.TempPa
         run = fieldguide.train(photos, out=out, progress=False)
     assert run.scores["test"]["accuracy"] == 1.0
     return out
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What a notebook is given to show, one after the other in one place."""
+    bundles: list[dict[str, Any]] = []
+
+    class Handle:
+        def update(self, bundle: dict[str, Any], raw: bool) -> None:
+            assert raw
+            bundles.append(bundle)
+
+    def display(bundle: dict[str, Any], raw: bool, display_id: bool) -> Handle:
+        assert not bundles, "displayed once, updated from then on"
+        bundles.append(bundle)
+        return Handle()
+
+    kernel = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel="here"), version_info=(9, 0))
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
+    return bundles

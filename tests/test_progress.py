@@ -75,29 +75,14 @@ def test_what_is_not_wanted_is_not_shown(monkeypatch):
     assert sys.stderr.getvalue() == ""
 
 
-def test_a_notebook_gets_one_output_that_is_updated_in_place(monkeypatch, clock):
-    shown: list[dict[str, str]] = []
-
-    class Handle:
-        def update(self, bundle: dict[str, str], raw: bool) -> None:
-            assert raw
-            shown.append(bundle)
-
-    def display(bundle: dict[str, str], raw: bool, display_id: bool) -> Handle:
-        assert not shown, "displayed once, updated from then on"
-        shown.append(bundle)
-        return Handle()
-
-    kernel = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel="here"))
-    monkeypatch.setitem(sys.modules, "IPython", kernel)
-    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
+def test_a_notebook_gets_one_output_that_is_updated_in_place(notebook, monkeypatch, clock):
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert progress.in_notebook()
     work(clock, steps=20, seconds=1)
     assert sys.stderr.getvalue() == ""
-    assert '<progress value="1000" max="2000"' in shown[10]["text/html"]
-    assert "50 %, 1,000 of 2,000 pictures" in shown[10]["text/plain"]
-    assert shown[-1] == {
+    assert '<progress value="1000" max="2000"' in notebook[10]["text/html"]
+    assert "50 %, 1,000 of 2,000 pictures" in notebook[10]["text/plain"]
+    assert notebook[-1] == {
         "text/plain": "scan: 2,000 pictures in 00:20",
         "text/html": "<small>scan: 2,000 pictures in 00:20</small>",
     }

@@ -7,6 +7,8 @@ widgets, whose absence or version tqdm's own notebook bar depends on, and withou
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -48,7 +50,22 @@ def in_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
-class _Quiet(tqdm):  # type: ignore[misc]  # tqdm ships no types
+class InPlace:
+    """One output of a notebook's cell, replaced by what is shown next."""
+
+    _handle: Any = None
+
+    def show(self, bundle: Mapping[str, Any]) -> None:
+        """Shows contents by media type, as IPython takes them."""
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+
+class _Quiet(tqdm, ABC):  # type: ignore[misc]  # tqdm ships no types
     """A tqdm that is told where to show itself; `gui=True` keeps it from writing bars."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
@@ -65,24 +82,21 @@ class _Quiet(tqdm):  # type: ignore[misc]  # tqdm ships no types
     def _text(self, bar_format: str) -> str:
         return str(self.format_meter(**{**self.format_dict, "bar_format": bar_format}))
 
+    @abstractmethod
     def _show(self, text: str, *, is_done: bool) -> None:
-        raise NotImplementedError
+        """Shows a line where this bar is shown."""
 
 
 class _NotebookBar(_Quiet):
     """One output of the cell, updated in place."""
 
-    _handle: Any = None
+    def __init__(self, **options: Any) -> None:
+        self._place = InPlace()
+        super().__init__(**options)
 
     def _show(self, text: str, *, is_done: bool) -> None:
-        from IPython.display import display
-
         bar = "" if is_done else f'<progress value="{self.n}" max="{self.total}" style="width: 12em"></progress> '
-        bundle = {"text/plain": text, "text/html": f"{bar}<small>{escape(text)}</small>"}
-        if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)
-        else:
-            self._handle.update(bundle, raw=True)
+        self._place.show({"text/plain": text, "text/html": f"{bar}<small>{escape(text)}</small>"})
 
 
 class _LogLines(_Quiet):

@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from fieldguide.progress import in_notebook
+from fieldguide.progress import InPlace, in_notebook
 from fieldguide.reporting import plots
 from fieldguide.reporting.rendering import to_png
 
-_MIN_SECONDS = 2.0  # between two drawings, which take 0.2 seconds each
+_MIN_SECONDS = 2.0  # between two drawings, which take some of the time for learning
 _LEAST_ROWS = 2  # one point is no curve
 
 
@@ -25,7 +25,7 @@ class LiveCurves:
 
     def __init__(self, *, shown: bool = True) -> None:
         self._is_shown = shown and in_notebook()
-        self._handle: Any = None
+        self._place = InPlace()
         self._waiting: Sequence[Mapping[str, Any]] | None = None
         self._drawn_at = -_MIN_SECONDS
 
@@ -45,16 +45,15 @@ class LiveCurves:
             self._draw(self._waiting)
 
     def _draw(self, history: Sequence[Mapping[str, Any]]) -> None:
-        from IPython.display import display
-
         self._waiting = None
         best = plots.best_row(history)
         word = "best so far" if "val_accuracy" in history[0] else "now"
-        figure = plots.epoch_curves(history, ("loss", "accuracy"), mark=(word, best))
         text = f"loss and accuracy after {len(history)} epochs"
-        bundle = {"text/plain": text, "image/png": to_png(figure)}
-        if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)
-        else:
-            self._handle.update(bundle, raw=True)
+        try:
+            figure = plots.epoch_curves(history, ("loss", "accuracy"), mark=(word, best))
+            self._place.show({"text/plain": text, "image/png": to_png(figure)})
+        except (
+            Exception
+        ):  # hours of learning must not hang on a picture; the report draws the curves again, and says what is wrong
+            self._is_shown = False
         self._drawn_at = time.monotonic()
