@@ -38,9 +38,9 @@ import keras  # noqa: E402  (after the import that keeps TensorFlow quiet)
 
 from fieldguide.models.keras_operations import KerasOperations  # noqa: E402
 from fieldguide.models.operations import Operations  # noqa: E402
-from fieldguide.training.augmentation import Augmentation  # noqa: E402
-from fieldguide.training.loop import LoopSettings, fit_model, make_deterministic  # noqa: E402
-from fieldguide.training.session import Session  # noqa: E402
+from fieldguide.recipes.classic import Classic  # noqa: E402
+from fieldguide.recipes.recipe import Examples, TrainingData  # noqa: E402
+from fieldguide.training.loop import make_deterministic  # noqa: E402
 
 NAME = "ablation"
 BUDGET_SPENT = 3  # exit status
@@ -219,29 +219,13 @@ def build(variant: Variant, settings: Settings, *, num_classes: int = 10) -> Any
 
 
 def train(variant: Variant, settings: Settings, train: Part, val: Part, *, seed: int) -> tuple[Any, Any]:
-    """A trained model and what `fit_model` says of it."""
+    """A trained model and what `Classic.train_model` says of it."""
     keras.backend.clear_session()
     make_deterministic(seed)
     model = build(variant, settings)
-    loop = LoopSettings(
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        optimizer=settings.optimizer,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        label_smoothing=settings.label_smoothing,
-        warmup_epochs=settings.warmup_epochs,
-        average_momentum=settings.average_momentum,
-        augmentation=Augmentation(
-            horizontal_flip=settings.horizontal_flip,
-            min_crop=settings.min_crop,
-            max_rotation_degrees=settings.max_rotation_degrees,
-            brightness=settings.brightness,
-            contrast=settings.contrast,
-        ),
-    )
-    pictures = (train.pixels, train.labels, val.pixels, val.labels)
-    return model, fit_model(model, *pictures, settings=loop, seed=seed, session=Session())
+    recipe = Classic(**asdict(settings), min_steps=0, saturation=0.0, mixup=0.0)
+    parts = (Examples(part.pixels, part.labels, np.arange(len(part.labels))) for part in (train, val))
+    return model, recipe.train_model(model, TrainingData(*parts, num_classes=10, seed=seed))
 
 
 def accuracy(model: Any, part: Part) -> float:
