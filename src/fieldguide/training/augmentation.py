@@ -92,42 +92,42 @@ def mix(pixels: Any, labels: Any, seed: Any, settings: Augmentation) -> tuple[An
 
     Source: Zhang et al. 2018, https://arxiv.org/abs/1710.09412; Yun et al. 2019, https://arxiv.org/abs/1905.04899.
     """
-    if settings.cutmix == 0:
-        return _mixup(pixels, labels, seed, settings)
-    blend_seed, cut_seed = tf.unstack(tf.random.split(seed, num=2))
-    blended, labels_of_blended = _mixup(pixels, labels, blend_seed, settings)
-    draws = tf.random.stateless_uniform((4, tf.shape(pixels)[0]), cut_seed)  # whether, how large, where
-    is_cut = draws[0] < settings.cutmix
-    side = tf.sqrt(0.5 * draws[1])  # of the rectangle, as a share of the picture's: its area is a half at most
-    rows = _between(draws[2] * (1.0 - side), side, tf.shape(pixels)[1])
-    columns = _between(draws[3] * (1.0 - side), side, tf.shape(pixels)[2])
-    inside = tf.logical_and(rows[:, :, None], columns[:, None, :])  # (batch, height, width)
-    share = 1.0 - tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2))[:, None]
-    cut = tf.where(inside[..., None], tf.roll(pixels, 1, axis=0), pixels)
-    labels_of_cut = share * labels + (1.0 - share) * tf.roll(labels, 1, axis=0)
-    x = tf.where(is_cut[:, None, None, None], cut, blended)
-    return x, tf.where(is_cut[:, None], labels_of_cut, labels_of_blended)
+    if settings.mixup == 0 and settings.cutmix == 0:
+        return pixels, labels
+    blend_seed, cut_seed = (seed, seed) if settings.cutmix == 0 else tf.unstack(tf.random.split(seed, num=2))
+    count = tf.shape(pixels)[0]
+    share = _share_of_blends(count, blend_seed, settings.mixup)[:, None]  # of each picture in what becomes of it: (batch, 1)
+    weights = share[:, None]  # the same for each of its pixels: (batch, 1 or height, 1 or width)
+    if settings.cutmix:
+        draws = tf.random.stateless_uniform((4, count), cut_seed)  # whether, how large, where
+        is_cut = (draws[0] < settings.cutmix)[:, None]
+        side = tf.sqrt(0.5 * draws[1])  # of the rectangle, as a share of the picture's: its area is a half at most
+        rows = _between(draws[2] * (1.0 - side), side, tf.shape(pixels)[1])
+        columns = _between(draws[3] * (1.0 - side), side, tf.shape(pixels)[2])
+        outside = 1.0 - rows[:, :, None] * columns[:, None, :]  # (batch, height, width)
+        weights = tf.where(is_cut[:, None], outside, weights)
+        share = tf.where(is_cut, tf.reduce_mean(outside, axis=(1, 2))[:, None], share)
+    x = tf.cast(pixels, tf.float32)
+    other = tf.roll(x, 1, axis=0)
+    x = other + weights[..., None] * (x - other)
+    labels = share * labels + (1.0 - share) * tf.roll(labels, 1, axis=0)
+    return tf.cast(tf.round(x), tf.uint8), labels
+
+
+def _share_of_blends(count: Any, seed: Any, alpha: float) -> Any:
+    """(count,): how much of each picture stays when it is blended with another, a half at least."""
+    if alpha == 0:
+        return tf.ones(count)
+    # Two Gamma(alpha) draws x, y make x / (x + y) a Beta(alpha, alpha) draw.
+    draws = tf.maximum(tf.random.stateless_gamma((2, count), seed, alpha), 1e-30)
+    share = draws[0] / (draws[0] + draws[1])
+    return tf.maximum(share, 1.0 - share)
 
 
 def _between(start: Any, length: Any, count: Any) -> Any:
-    """(batch, count): which of so many places lie in the stretch of each picture; all three as shares of the whole."""
+    """(batch, count): 1 for those of so many places that lie in the stretch of each picture, else 0; start and length as shares."""
     places = (tf.cast(tf.range(count), tf.float32) + 0.5) / tf.cast(count, tf.float32)
-    return tf.logical_and(places >= start[:, None], places < (start + length)[:, None])
-
-
-def _mixup(pixels: Any, labels: Any, seed: Any, settings: Augmentation) -> tuple[Any, Any]:
-    if settings.mixup == 0:
-        return pixels, labels
-    # Two Gamma(alpha) draws x, y make x / (x + y) a Beta(alpha, alpha) draw.
-    draws = tf.random.stateless_gamma((2, tf.shape(pixels)[0]), seed, settings.mixup)
-    draws = tf.maximum(draws, 1e-30)
-    share = draws[0] / (draws[0] + draws[1])  # (batch,)
-    share = tf.maximum(share, 1.0 - share)
-    of_pixels, of_labels = share[:, None, None, None], share[:, None]
-    x = tf.cast(pixels, tf.float32)
-    x = of_pixels * x + (1.0 - of_pixels) * tf.roll(x, 1, axis=0)
-    labels = of_labels * labels + (1.0 - of_labels) * tf.roll(labels, 1, axis=0)
-    return tf.cast(tf.round(x), tf.uint8), labels
+    return tf.cast(tf.logical_and(places >= start[:, None], places < (start + length)[:, None]), tf.float32)
 
 
 def _change_light(x: Any, seed: Any, settings: Augmentation) -> Any:
