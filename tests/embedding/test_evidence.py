@@ -17,7 +17,7 @@ from fieldguide.errors import BundleError
 from fieldguide.models.operations import Network
 from fieldguide.models.weights import pretrained_weights
 from tests.embedding.reference_pictures import reference_pictures
-from tests.embedding.test_graph import CLASSIC, classic_weights
+from tests.embedding.test_graph import CLASSIC, FLIPPED_CLASSIC, classic_weights
 
 LITE0 = Network("efficientnet_lite0", (96, 64))  # maps of 3 x 2
 
@@ -28,7 +28,7 @@ def head_of(size: int, num_classes: int = 3, seed: int = 1) -> LinearHead:
 
 
 def weights_of(network: Network) -> dict[str, NDArray[np.float32]]:
-    return classic_weights() if network is CLASSIC else pretrained_weights("efficientnet_lite0")
+    return classic_weights() if network.architecture == "classic" else pretrained_weights("efficientnet_lite0")
 
 
 def engine_of(network: Network, directory: Path, weights: dict[str, NDArray[np.float32]] | None = None) -> EvidenceEngine:
@@ -150,6 +150,18 @@ def test_a_network_that_averages_with_the_mirrored_picture_looks_where_one_witho
     _, evidence = EvidenceEngine(path, precision="f32").run(pixels, head)
     _, plain = EvidenceEngine(plain_path, precision="f32").run(pixels, head)
     np.testing.assert_allclose(evidence, plain, rtol=1e-4, atol=1e-3)
+
+
+def test_classic_with_its_flip_looks_where_it_looks_in_the_picture_and_in_its_mirror_image(tmp_path):
+    pixels, head = pixels_for(CLASSIC), head_of(20)
+    plain = engine_of(CLASSIC, tmp_path)
+    _, of_picture = plain.run(pixels, head)
+    _, of_mirrored = plain.run(np.ascontiguousarray(pixels[:, :, ::-1]), head)
+    embeddings, evidence = engine_of(FLIPPED_CLASSIC, tmp_path).run(pixels, head)
+    assert evidence.shape == of_picture.shape
+    np.testing.assert_allclose(evidence, (of_picture + of_mirrored[..., ::-1]) / 2, atol=1e-4 * np.abs(of_picture).max())
+    logits = head.logits(embeddings)
+    np.testing.assert_allclose(evidence.sum(axis=(2, 3)), logits - logits.mean(axis=1, keepdims=True), atol=1e-3)
 
 
 @pytest.mark.parametrize("activation", ["relu", "swish"])

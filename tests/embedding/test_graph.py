@@ -22,6 +22,7 @@ LITE0 = Network("efficientnet_lite0", (224, 224))
 RESIDUAL = Network("residual", (50, 38), {"filters": (8, 12, 16), "blocks": (1, 2, 1)})
 FLIPPED = dataclasses.replace(RESIDUAL, options={**RESIDUAL.options, "test_time_flip": True})
 CLASSIC = Network("classic", (50, 38), {"filters": (8, 12, 16), "units": 20})  # odd sizes on the way down: 25 x 19, 12 x 9
+FLIPPED_CLASSIC = dataclasses.replace(CLASSIC, options={**CLASSIC.options, "test_time_flip": True})
 
 
 def keras_embeddings(network: Network, weights: dict[str, NDArray[np.float32]], pixels: Any) -> NDArray[np.float32]:
@@ -82,7 +83,9 @@ def test_keras_agrees_with_pytorch_on_the_published_weights(reference: dict[str,
     assert np.abs(embeddings[:, :: reference["every"]] - np.array(reference["embeddings"])).max() < 1e-4
 
 
-@pytest.mark.parametrize("network", [LITE0, CLASSIC, RESIDUAL, FLIPPED, Network("efficientnet_lite0", (75, 110))])
+@pytest.mark.parametrize(
+    "network", [LITE0, CLASSIC, FLIPPED_CLASSIC, RESIDUAL, FLIPPED, Network("efficientnet_lite0", (75, 110))]
+)
 def test_keras_and_openvino_build_the_same_network(network: Network) -> None:
     made = {"classic": classic_weights, "residual": residual_weights}
     weights = made.get(network.architecture, lambda: pretrained_weights(network.architecture))()
@@ -92,12 +95,14 @@ def test_keras_and_openvino_build_the_same_network(network: Network) -> None:
     assert relative_difference(embeddings, keras_embeddings(network, weights, pixels)) < 1e-4
 
 
-def test_with_its_flip_a_network_answers_as_for_the_picture_and_its_mirror_image_together() -> None:
-    weights, pixels = residual_weights(), reference_pictures()[:, :50, :38]
-    plain = Engine(build_network(RESIDUAL, weights), precision="f32")
+@pytest.mark.parametrize("flipped_network", [FLIPPED, FLIPPED_CLASSIC])
+def test_with_its_flip_a_network_answers_as_for_the_picture_and_its_mirror_image_together(flipped_network: Network) -> None:
+    network, weights = (RESIDUAL, residual_weights()) if flipped_network is FLIPPED else (CLASSIC, classic_weights())
+    pixels = reference_pictures()[:, :50, :38]
+    plain = Engine(build_network(network, weights), precision="f32")
     both = (plain.embed(pixels) + plain.embed(np.ascontiguousarray(pixels[:, :, ::-1]))) / 2
     assert relative_difference(both, plain.embed(pixels)) > 0.01
-    flipped = Engine(build_network(FLIPPED, weights), precision="f32")
+    flipped = Engine(build_network(flipped_network, weights), precision="f32")
     assert relative_difference(flipped.embed(pixels), both) < 1e-5
     assert relative_difference(flipped.embed(pixels[:1]), both[:1]) < 1e-5
 

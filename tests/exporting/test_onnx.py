@@ -48,7 +48,8 @@ def noise(*shape: int) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [*((name, {}) for name in sorted(ARCHITECTURES)), ("residual", {"test_time_flip": True})]
+    ("name", "options"),
+    [*((name, {}) for name in sorted(ARCHITECTURES)), *((name, {"test_time_flip": True}) for name in ("classic", "residual"))],
 )
 def test_onnx_and_openvino_build_the_same_network(name: str, options: dict[str, Any]) -> None:
     network = Network(name, (70, 50), options)  # odd sizes on the way down

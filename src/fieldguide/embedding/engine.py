@@ -250,8 +250,9 @@ class Engine:
         request.wait()
         running.popleft()
         free.append(request)
+        rows = slice(None if count else 0)  # what a picture was made up for is of no picture
         # Copies: the request is used again.
-        return tag, tuple(np.array(tensor.data[:count], dtype=np.float32) for tensor in request.output_tensors)
+        return tag, tuple(np.array(tensor.data[rows], dtype=np.float32) for tensor in request.output_tensors)
 
     def _check(self, pixels: NDArray[np.uint8]) -> None:
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (*self.image_size, 3):

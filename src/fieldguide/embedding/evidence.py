@@ -83,21 +83,27 @@ class EvidenceEngine:
 
     def _evidence(self, outputs: tuple[NDArray[np.float32], ...], head: LinearHead) -> NDArray[np.float32]:
         embeddings = outputs[0]
-        gradients: dict[str, Gradient] = {}
+        gradients: dict[tuple[str, int], Gradient] = {}  # by the operation's name and the number of its output
         # One array for all pictures: what differs from picture to picture comes in at the first ReLU.
         start = np.broadcast_to(head.kernel.T, (len(embeddings), *head.kernel.T.shape))
         self._add(gradients, self._tail[0].input_value(0), start)
         for node in self._tail[1:]:
             name = node.get_friendly_name()
-            if name in gradients:
+            ends = [(name, number) for number in range(node.get_output_size())]
+            found = [gradients.pop(end) for end in ends if end in gradients]
+            if found:
+                gradient = found[0] if len(found) == 1 else np.concatenate(found)  # a Split has two: halves of the batch
                 values = outputs[self._output_of[name]] if name in self._output_of else None
-                for source, part in _BACK[node.get_type_name()](node, gradients.pop(name), values):
+                for source, part in _BACK[node.get_type_name()](node, gradient, values):
                     self._add(gradients, source, part)
         total = np.zeros((len(embeddings), len(head.bias), *self.map_size), np.float32)
         for node, is_mirrored in zip(self._maps, self._is_mirrored, strict=True):
             maps = outputs[self._output_of[node.get_friendly_name()]]
             sums = "nkhwc,nhwc->nkhw" if self._are_channels_last else "nkchw,nchw->nkhw"
-            part = np.einsum(sums, gradients[node.get_friendly_name()], maps, optimize=True)
+            part = np.einsum(sums, gradients[node.get_friendly_name(), 0], maps, optimize=True)
+            if len(part) == 2 * len(total):  # see `Operations.with_mirrored`
+                plain, part = np.split(part, 2)
+                total += plain
             total += part[..., ::-1] if is_mirrored else part
         logits = head.logits(embeddings)
         rest = logits - total.sum(axis=(2, 3))
@@ -105,9 +111,9 @@ class EvidenceEngine:
         return np.asarray(total - total.mean(axis=1, keepdims=True))
 
     @staticmethod
-    def _add(gradients: dict[str, Gradient], source: Any, part: Gradient) -> None:
-        name = source.get_node().get_friendly_name()
-        gradients[name] = gradients[name] + part if name in gradients else part
+    def _add(gradients: dict[tuple[str, int], Gradient], source: Any, part: Gradient) -> None:
+        end = (source.get_node().get_friendly_name(), source.get_index())
+        gradients[end] = gradients[end] + part if end in gradients else part
 
 
 def _above_the_maps(nodes: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -161,7 +167,7 @@ def _source(node: Any) -> Any:
 
 
 def _is_mirrored(node: Any) -> bool:
-    """Whether the pictures were mirrored on the way to this operation: an odd number of times."""
+    """Whether the pictures, or the second half of a batch twice as long, were mirrored on the way: an odd number of times."""
     seen, waiting, count = set(), [node], 0
     while waiting:
         one = waiting.pop()
@@ -248,6 +254,13 @@ def _back_mean(node: Any, gradient: Gradient, values: Any) -> Parts:
     yield source, np.broadcast_to(gradient / count, (*gradient.shape[:2], *sizes))
 
 
+def _back_split(node: Any, gradient: Gradient, values: Any) -> Parts:
+    source, axis = _constant(node)
+    if axis != 0 or node.get_output_size() != 2:
+        raise BundleError("Where this network looks is not known: above its last maps it splits values, not the batch.")
+    yield source, gradient
+
+
 _BACK: dict[str, Callable[[Any, Gradient, Any], Parts]] = {
     "Relu": _back_relu,
     "Clamp": _back_relu,
@@ -258,4 +271,5 @@ _BACK: dict[str, Callable[[Any, Gradient, Any], Parts]] = {
     "Squeeze": _back_reshape,
     "Transpose": _back_transpose,
     "ReduceMean": _back_mean,
+    "Split": _back_split,
 }

@@ -95,7 +95,10 @@ class OpenVINOOperations:
     def mean_with_mirrored(self, x: Any) -> Any:
         """See `Operations.mean_with_mirrored`."""
         plain, mirrored = self._opset.split(x, np.array(0), 2).outputs()
-        return self._opset.multiply(self._opset.add(plain, self._mirrored(mirrored)), np.full((1, 1, 1, 1), 0.5, np.float32))
+        rank = len(x.get_output_partial_shape(0))
+        if rank == 4:
+            mirrored = self._mirrored(mirrored)
+        return self._opset.multiply(self._opset.add(plain, mirrored), np.full((1,) * rank, 0.5, np.float32))
 
     def _mirrored(self, x: Any) -> Any:
         columns = np.arange(x.get_partial_shape()[3].get_length())

@@ -111,7 +111,9 @@ class OnnxOperations:
         half = None if x.shape[0] is None else x.shape[0] // 2
         halves = self._node("Reshape", [x, np.array([2, -1, *sizes])], (2, half, *sizes))
         plain, mirrored = (self._node("Gather", [halves, np.int64(i)], (half, *sizes), axis=0) for i in (0, 1))
-        return self.multiply(self.plus(plain, self._mirrored(mirrored)), np.float32(0.5))
+        if len(x.shape) == 4:
+            mirrored = self._mirrored(mirrored)
+        return self.multiply(self.plus(plain, mirrored), np.float32(0.5))
 
     def to_float(self, x: Value) -> Value:
         """See `GraphOperations.to_float`."""

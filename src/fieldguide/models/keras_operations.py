@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ class KerasOperations:
     Args:
         dtype: Keras's dtype policy of the layers, "float32" or "mixed_bfloat16"; weights are float32 in both.
         is_trained: whether batch normalisation is computed by TensorFlow's one operation for it, which leaves activations
-            in bfloat16; a model with it cannot be saved as it stands.
+            in bfloat16, and mirror images are left out while it learns; such a model cannot be saved as it stands.
     """
 
     def __init__(self, dtype: str = "float32", *, is_trained: bool = False) -> None:
@@ -107,16 +107,37 @@ class KerasOperations:
 
     def with_mirrored(self, x: Any) -> Any:
         """See `Operations.with_mirrored`."""
-        import keras
-
-        return keras.ops.concatenate([x, keras.ops.flip(x, axis=2)], axis=0)
+        return _unless_learning(_with_mirrored, dtype=self._dtype)(x) if self._is_trained else _with_mirrored(x)
 
     def mean_with_mirrored(self, x: Any) -> Any:
         """See `Operations.mean_with_mirrored`."""
-        import keras
+        return _unless_learning(_mean_with_mirrored, dtype=self._dtype)(x) if self._is_trained else _mean_with_mirrored(x)
 
-        plain, mirrored = keras.ops.split(x, 2, axis=0)
-        return (plain + keras.ops.flip(mirrored, axis=2)) * 0.5
+
+def _with_mirrored(x: Any) -> Any:
+    import keras
+
+    return keras.ops.concatenate([x, keras.ops.flip(x, axis=2)], axis=0)
+
+
+def _mean_with_mirrored(x: Any) -> Any:
+    import keras
+
+    plain, mirrored = keras.ops.split(x, 2, axis=0)
+    if len(x.shape) == 4:
+        mirrored = keras.ops.flip(mirrored, axis=2)
+    return (plain + mirrored) * 0.5
+
+
+def _unless_learning(change: Callable[[Any], Any], *, dtype: str) -> Any:
+    """A layer that changes its input, but not in a training step."""
+    import keras
+
+    class UnlessLearning(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return x if training else change(x)
+
+    return UnlessLearning(dtype=dtype, autocast=False)
 
 
 @functools.cache

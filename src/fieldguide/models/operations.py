@@ -80,5 +80,5 @@ class Operations(Protocol):
         ...
 
     def mean_with_mirrored(self, x: Any) -> Any:
-        """Undoes `with_mirrored`: the mean of the first half of the batch and the second, which is turned back."""
+        """Undoes `with_mirrored`: the mean of the first half of the batch and the second; maps are turned back for it."""
         ...

@@ -36,7 +36,7 @@ class Classic(FromScratch):
     def network(self) -> Network:
         """The architecture and its numbers."""
         options = {"filters": self.filters, "units": self.units, "dropout": self.dropout}
-        return Network("classic", self.image_size, options)
+        return Network("classic", self.image_size, {**options, "test_time_flip": self.answers_for_mirrored})
 
     def smallest_size(self) -> int:
         """Of the sides of `image_size`, in pixels: each block halves them."""

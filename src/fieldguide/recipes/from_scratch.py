@@ -33,6 +33,7 @@ class FromScratch(Trained, ABC):
 
     optimizer: str = "adamw"  # or sgd
     max_rotation_degrees: float = 10.0
+    test_time_flip: bool = True  # the answer is that for the picture and its mirror image together; not without horizontal_flip
     cutmix: float = 0.0  # share of the pictures that get a rectangle of another one instead of being blended with it
 
     def __post_init__(self) -> None:
@@ -52,9 +53,10 @@ class FromScratch(Trained, ABC):
     def network(self) -> Network:
         """The architecture and its numbers."""
 
-    def shipped_network(self) -> Network:
-        """What is made of it once it is trained: the same weights, perhaps with something around them."""
-        return self.network()
+    @property
+    def answers_for_mirrored(self) -> bool:
+        """Whether the network answers for the picture and its mirror image together: unless left and right matter."""
+        return self.test_time_flip and self.horizontal_flip
 
     @abstractmethod
     def smallest_size(self) -> int:
@@ -83,7 +85,7 @@ class FromScratch(Trained, ABC):
         result = self.train_model(model, data)
         weights = get_weights(model)
         return Fitted(
-            network=self.shipped_network(),
+            network=self.network(),
             head_kernel=weights.pop("head/kernel"),
             head_bias=weights.pop("head/bias"),
             weights=weights,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -42,7 +41,6 @@ class Scratch(FromScratch):
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # of two convolutions each, in each stage
     first_image_size: tuple[int, int] = (64, 64)  # pictures are this large at first, and grow
     grown_at: float = 0.8  # share of the training after which they have image_size, in (0, 1]
-    test_time_flip: bool = True  # the answer is that for the picture and its mirror image together; not without horizontal_flip
     validate: bool = False  # keep a validation part aside: a validation score, the temperature, the border to none of these
 
     def __post_init__(self) -> None:
@@ -70,14 +68,8 @@ class Scratch(FromScratch):
 
     def network(self) -> Network:
         """The architecture and its numbers."""
-        return Network("residual", self.image_size, {"filters": self.filters, "blocks": self.blocks})
-
-    def shipped_network(self) -> Network:
-        """The architecture as it answers: with the mirror image, unless left and right matter."""
-        network = self.network()
-        if not (self.test_time_flip and self.horizontal_flip):
-            return network
-        return dataclasses.replace(network, options={**network.options, "test_time_flip": True})
+        options = {"filters": self.filters, "blocks": self.blocks, "test_time_flip": self.answers_for_mirrored}
+        return Network("residual", self.image_size, options)
 
     def smallest_size(self) -> int:
         """Of the sides of pictures, in pixels: the stem and each stage but the first halve them."""
