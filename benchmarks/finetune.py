@@ -1,4 +1,4 @@
-"""Accuracy against minutes: our recipes, plain Keras fine-tuning of the same network, and a mini-Xception, on the same pictures.
+"""Accuracy against minutes on the same pictures: our recipes, Keras fine-tuning the same network, a mini-Xception.
 
     python benchmarks/finetune.py DATASET --recipe finetune [--per-class 300] [--time 4m] [--set KEY=VALUE] [--seed 0]
     python benchmarks/finetune.py DATASET --recipe keras --time 10m [--per-class 300]

@@ -24,8 +24,11 @@ class Classic(FromScratch):
     name: ClassVar[str] = "classic"
 
     filters: tuple[int, ...] = (16, 32, 64, 128)  # of the convolution in each block
-    units: int = 128  # of the dense layer below the last
-    dropout: float = 0.5
+    units: int = 256  # of the dense layer below the last
+    dropout: float = 0.6
+    epochs: int = 120
+    average_momentum: float = 0.999
+    cutmix: float = 0.15
 
     def __post_init__(self) -> None:
         check("filters", self.filters, bool(self.filters) and min(self.filters) >= 1, "one or more numbers >= 1")

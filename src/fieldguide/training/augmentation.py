@@ -125,7 +125,7 @@ def _share_of_blends(count: Any, seed: Any, alpha: float) -> Any:
 
 
 def _between(start: Any, length: Any, count: Any) -> Any:
-    """(batch, count): 1 for those of so many places that lie in the stretch of each picture, else 0; start and length as shares."""
+    """(batch, count): 1 for the places that lie in the stretch of each picture, else 0; start and length are shares."""
     places = (tf.cast(tf.range(count), tf.float32) + 0.5) / tf.cast(count, tf.float32)
     return tf.cast(tf.logical_and(places >= start[:, None], places < (start + length)[:, None]), tf.float32)
 

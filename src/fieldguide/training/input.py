@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -70,7 +71,7 @@ def training_batches(
         x = augment(x, of_each, augmentation, None if size_of_epoch is None else size)
         return mix(x, tf.one_hot(y, num_classes), of_pairs, augmentation)
 
-    return _without_autotune(dataset.map(changed).prefetch(4))
+    return _with_options(dataset.map(changed).prefetch(4))
 
 
 def validation_batches(pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, num_classes: int, batch_size: int = 64) -> Any:
@@ -83,15 +84,17 @@ def validation_batches(pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, 
     dataset = tf.data.Dataset.from_generator(batches, output_signature=_signature(pixels))
     dataset = dataset.map(lambda x, y: (x, tf.one_hot(y, num_classes)))
     num_batches = steps_per_epoch(len(labels), batch_size)
-    return _without_autotune(dataset.apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(4))
+    return _with_options(dataset.apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(4))
 
 
 def _signature(pixels: NDArray[np.uint8]) -> tuple[Any, Any]:
     return tf.TensorSpec((None, *pixels.shape[1:]), tf.uint8), tf.TensorSpec((None,), tf.int64)
 
 
-def _without_autotune(dataset: Any) -> Any:
-    # There is nothing to tune, and on a busy machine the tuner holds up the end of an epoch by up to 20 seconds.
+def _with_options(dataset: Any) -> Any:
     options = tf.data.Options()
+    # There is nothing to tune, and on a busy machine the tuner holds up the end of an epoch by up to 20 seconds.
     options.autotune.enabled = False
+    # Left alone, an operation on a batch keeps to one core while the step that waits for it needs both.
+    options.threading.max_intra_op_parallelism = os.cpu_count() or 1
     return dataset.with_options(options)
