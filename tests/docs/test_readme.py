@@ -10,12 +10,32 @@ from fieldguide.evaluation.metrics import wilson_interval
 from tests.docs.test_snippets import ROOT, SNIPPETS, load_file
 
 measured = load_file(ROOT / "benchmarks" / "readme_table.py")
+minutes = load_file(ROOT / "benchmarks" / "minutes.py")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_results_is_that_of_the_recorded_rows():
     """If it is not: python benchmarks/readme_table.py."""
     assert measured.updated(README, measured.read_rows()) == README
+
+
+def test_the_table_of_minutes_is_that_of_the_recorded_rows():
+    """If it is not: python benchmarks/minutes.py."""
+    assert minutes.updated(README, minutes.read_points()) == README
+
+
+def test_minutes_are_those_until_training_ended_and_a_time_on_part_of_the_machine_is_none():
+    row = dict.fromkeys(("note", "budget", "settings", "per_class"), "") | {"dataset": "cats_dogs", "num_test": "1000"}
+    row |= {"machine": "2 cores new", "what": "scratch", "detail": '{"train": 540, "evaluate": 20, "report": 10}'}
+    runs = [("0", "630", "0.5", ""), ("1", "900", "0.7", "one core"), ("2", "930", "0.6", "one core"), ("0", "570", "0.9", "")]
+    main_job = [row | dict(zip(("seed", "seconds", "test_accuracy", "note"), run, strict=True)) for run in runs]
+    other = row | {"what": "mini-Xception", "seed": "0", "training_seconds": "300", "test_accuracy": "0.4", "budget": "5m"}
+    finetune = [other | {"cores": cores} for cores in ("2", "1")]
+    found = minutes.points([main_job[0] | {"machine": "2 cores old", "seed": "7"}, *main_job], finetune)
+    assert [(one.what, one.minutes, one.accuracy, one.num_seeds) for one in found] == [
+        ("mini-Xception", 5.0, 0.4, 1),
+        ("`scratch`", 9.0, 0.7, 3),
+    ]
 
 
 def test_a_cell_is_the_median_of_the_newest_run_of_each_seed():
