@@ -2,7 +2,7 @@
 
     python benchmarks/minutes.py
 
-From results/main-job.csv and results/finetune.csv, of the newest machine with all of its cores and the default settings. Minutes
+From results/main-job.csv and results/finetune.csv, of the newest machine with all of its cores and default settings. Minutes
 go from the start of the process to the end of training: decoding, embedding and the audit are in them, scoring and the report
 are not. Of several seeds the median is taken. A test says when the README is behind the results.
 """

@@ -157,7 +157,7 @@ def test_a_loss_that_is_no_number_names_the_setting_to_change() -> None:
     from fieldguide.training import loop
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_optimizer", lambda settings, rate: loop.keras.optimizers.SGD(1e30))
+        patch.setattr(loop, "make_optimizer", lambda *_, **__: loop.keras.optimizers.SGD(1e30))
         with pytest.raises(RecipeError, match="learning_rate"):
             SMALL.fit(data((pixels, labels), (pixels, labels)))
 

@@ -164,7 +164,7 @@ def test_a_loss_that_is_no_number_in_the_middle_of_an_epoch_can_be_saved(checkpo
 
         from fieldguide.training import loop
 
-        patch.setattr(loop, "_optimizer", lambda settings, rate: keras.optimizers.SGD(1e30))
+        patch.setattr(loop, "make_optimizer", lambda *_, **__: keras.optimizers.SGD(1e30))
         with pytest.raises(RecipeError, match="learning_rate"):
             fit(recipe, checkpoints=checkpoints)
     found = checkpoints.load()

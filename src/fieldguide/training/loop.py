@@ -18,6 +18,7 @@ from fieldguide.training.budget import TimeBudget
 from fieldguide.training.input import steps_per_epoch, training_batches, validation_batches
 from fieldguide.training.interruption import deferred_interrupts
 from fieldguide.training.logs import EpochLogs
+from fieldguide.training.optimizers import make_optimizer
 from fieldguide.training.progress import ProgressBar
 from fieldguide.training.resumption import Resumption, Stopped
 from fieldguide.training.schedules import warmup_cosine
@@ -25,7 +26,6 @@ from fieldguide.training.session import Session
 
 _SIZE_STEP = 8  # pixels; TensorFlow prepares its convolutions anew for each size
 _NO_LIMIT = 1_000_000  # epochs, where time is the limit
-WEIGHT_DECAY_EXCLUDES = ["bias", "gamma", "beta"]  # biases and normalisation are not shrunk
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def compile_model(model: Any, settings: LoopSettings, learning_rate: Any) -> Non
         learning_rate: a Keras schedule, or a number, which can be changed while training.
     """
     model.compile(
-        optimizer=_optimizer(settings, learning_rate),
+        optimizer=make_optimizer(settings.optimizer, learning_rate, weight_decay=settings.weight_decay),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
         metrics=["accuracy"],
         jit_compile=False,  # XLA trains convolutions ten times slower on a CPU
@@ -247,14 +247,3 @@ def compile_model(model: Any, settings: LoopSettings, learning_rate: Any) -> Non
 def _schedule(settings: LoopSettings, steps: int) -> Any:
     warmup_steps = round(settings.warmup_epochs * steps)
     return warmup_cosine(settings.learning_rate, warmup_steps=warmup_steps, total_steps=settings.epochs * steps)
-
-
-def _optimizer(settings: LoopSettings, learning_rate: Any) -> Any:
-    if settings.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=settings.weight_decay)
-    else:
-        decay = settings.weight_decay or None
-        optimizer = keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=decay)
-    if settings.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=WEIGHT_DECAY_EXCLUDES)
-    return optimizer

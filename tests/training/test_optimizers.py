@@ -1,0 +1,57 @@
+"""The optimizers do what Keras's do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fieldguide import training
+
+training.import_tensorflow()
+
+import keras  # noqa: E402  # after the call that keeps it quiet
+
+from fieldguide.training.optimizers import WEIGHT_DECAY_EXCLUDES, make_optimizer  # noqa: E402
+from fieldguide.training.schedules import warmup_cosine  # noqa: E402
+
+DECAY = 0.05
+
+
+def trained(optimizer: Any, *, dtype: str = "float32") -> list[np.ndarray]:
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [keras.Input((6,), dtype=dtype), keras.layers.Dense(5, "relu", dtype=dtype), keras.layers.Dense(2, dtype=dtype)]
+    )
+    model.compile(optimizer, keras.losses.MeanSquaredError(), jit_compile=False)
+    rng = np.random.default_rng(0)
+    model.fit(rng.normal(size=(64, 6)), rng.normal(size=(64, 2)), batch_size=8, epochs=3, shuffle=False, verbose=0)
+    return [np.asarray(weight) for weight in (*model.get_weights(), *(v.numpy() for v in optimizer.variables))]
+
+
+def of_keras(name: str, learning_rate: Any) -> Any:
+    if name == "adamw":
+        optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=DECAY)
+    else:
+        optimizer = keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=DECAY)
+    optimizer.exclude_from_weight_decay(var_names=WEIGHT_DECAY_EXCLUDES)
+    return optimizer
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_weights_and_averages_are_those_of_keras(name: str, dtype: str) -> None:
+    rates = [warmup_cosine(0.05, warmup_steps=4, total_steps=24) for _ in range(2)]
+    ours = trained(make_optimizer(name, rates[0], weight_decay=DECAY), dtype=dtype)
+    theirs = trained(of_keras(name, rates[1]), dtype=dtype)
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_without_decay_nothing_is_shrunk(name: str) -> None:
+    changed = trained(make_optimizer(name, 0.01, weight_decay=0.0))
+    shrunk = trained(make_optimizer(name, 0.01, weight_decay=DECAY))
+    assert all((one != other).any() for one, other in zip(changed[:1], shrunk[:1], strict=True))
