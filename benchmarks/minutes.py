@@ -13,9 +13,9 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from fieldguide.evaluation.metrics import wilson_interval
 
@@ -33,8 +33,7 @@ PICTURES = {  # dataset, pictures a class -> what the table calls them
 Row = dict[str, str]
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """What was reached in some minutes."""
 
     pictures: str
