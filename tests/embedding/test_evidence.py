@@ -152,6 +152,34 @@ def test_a_network_that_averages_with_the_mirrored_picture_looks_where_one_witho
     np.testing.assert_allclose(evidence, plain, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("mirrored_first", [False, True])
+def test_each_half_of_a_batch_twice_as_long_is_turned_back_as_it_was_turned(mirrored_first, tmp_path):
+    openvino = openvino_module()
+    opset = openvino.opset13
+
+    def halves(x: Any) -> Any:
+        both = [x, opset.gather(x, np.arange(6)[::-1].copy(), np.array(3))]
+        return opset.concat(both[::-1] if mirrored_first else both, 0)
+
+    def network(*, used: int) -> Any:
+        pixels = opset.parameter([-1, 4, 6, 3], np.uint8)
+        x = halves(opset.convert(opset.transpose(pixels, np.array([0, 3, 1, 2])), np.float32))
+        kernel = np.random.default_rng(0).normal(size=(5, 3, 1, 1)).astype("f4")
+        maps = opset.relu(opset.convolution(x, kernel, [1, 1], [0, 0], [0, 0], [1, 1]))
+        parts = opset.split(opset.reduce_mean(maps, np.array([2, 3]), keep_dims=False), np.array(0), 2).outputs()
+        sum_of = opset.add(parts[0], parts[1 if used == 2 else 0])
+        return openvino.Model([opset.result(opset.multiply(sum_of, np.full((1, 1), 0.5, "f4")))], [pixels], "halves")
+
+    save_network(mirrored_average(openvino, mirrored_by=lambda ops, x: x), tmp_path / "plain.xml")
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 4, 6, 3), dtype=np.uint8)
+    head = head_of(5)
+    _, expected = EvidenceEngine(tmp_path / "plain.xml", precision="f32").run(pixels, head)
+    for used in (1, 2):
+        save_network(network(used=used), tmp_path / f"{used}.xml")
+        _, evidence = EvidenceEngine(tmp_path / f"{used}.xml", precision="f32").run(pixels, head)
+        np.testing.assert_allclose(evidence, expected, rtol=1e-4, atol=1e-3)
+
+
 def test_classic_with_its_flip_looks_where_it_looks_in_the_picture_and_in_its_mirror_image(tmp_path):
     pixels, head = pixels_for(CLASSIC), head_of(20)
     plain = engine_of(CLASSIC, tmp_path)

@@ -50,7 +50,7 @@ class EvidenceEngine:
         model.add_outputs([node.output(0) for node in needed])
         # Asked of the model: what gives the embedding itself is an output already, and is not added again.
         self._output_of = {_source(end.get_node()).get_friendly_name(): i for i, end in enumerate(model.outputs)}
-        self._is_mirrored = [_is_mirrored(node) for node in self._maps]
+        self._are_mirrored = [_are_mirrored(node) for node in self._maps]
         self._are_channels_last = _are_channels_last(self._maps[0])
         rows = 1 if self._are_channels_last else 2
         shape = self._maps[0].get_output_partial_shape(0)
@@ -90,21 +90,21 @@ class EvidenceEngine:
         for node in self._tail[1:]:
             name = node.get_friendly_name()
             ends = [(name, number) for number in range(node.get_output_size())]
-            found = [gradients.pop(end) for end in ends if end in gradients]
-            if found:
-                gradient = found[0] if len(found) == 1 else np.concatenate(found)  # a Split has two: halves of the batch
+            found = [gradients.pop(end, None) for end in ends]
+            some = next((part for part in found if part is not None), None)
+            if some is not None:
+                # A Split has two, the halves of the batch; one that nothing is made of has no share.
+                gradient = np.concatenate([np.zeros_like(some) if part is None else part for part in found])
                 values = outputs[self._output_of[name]] if name in self._output_of else None
                 for source, part in _BACK[node.get_type_name()](node, gradient, values):
                     self._add(gradients, source, part)
         total = np.zeros((len(embeddings), len(head.bias), *self.map_size), np.float32)
-        for node, is_mirrored in zip(self._maps, self._is_mirrored, strict=True):
+        for node, are_mirrored in zip(self._maps, self._are_mirrored, strict=True):
             maps = outputs[self._output_of[node.get_friendly_name()]]
             sums = "nkhwc,nhwc->nkhw" if self._are_channels_last else "nkchw,nchw->nkhw"
             part = np.einsum(sums, gradients[node.get_friendly_name(), 0], maps, optimize=True)
-            if len(part) == 2 * len(total):  # see `Operations.with_mirrored`
-                plain, part = np.split(part, 2)
-                total += plain
-            total += part[..., ::-1] if is_mirrored else part
+            for half, is_mirrored in zip(np.split(part, len(are_mirrored)), are_mirrored, strict=True):
+                total += half[..., ::-1] if is_mirrored else half
         logits = head.logits(embeddings)
         rest = logits - total.sum(axis=(2, 3))
         total += rest[..., None, None] / np.prod(self.map_size)
@@ -166,16 +166,40 @@ def _source(node: Any) -> Any:
     return node.input_value(0).get_node()
 
 
-def _is_mirrored(node: Any) -> bool:
-    """Whether the pictures, or the second half of a batch twice as long, were mirrored on the way: an odd number of times."""
-    seen, waiting, count = set(), [node], 0
+def _are_mirrored(node: Any) -> tuple[bool, ...]:
+    """Whether the pictures were mirrored on the way to this operation: the whole batch, or each half of one twice as long.
+
+    Such a batch is the pictures, changed in two ways and put behind each other, as by `Operations.with_mirrored`; below a
+    Split it is one batch again.
+    """
+    above = _nodes_below(node, is_end=_doubles_the_batch)
+    doubling = [one for one in above if _doubles_the_batch(one)]
+    if not doubling or any(one.get_type_name() == "Split" for one in above):
+        return (_num_mirrorings(_nodes_below(node)) % 2 == 1,)
+    parts = [_nodes_below(source.get_node()) for source in doubling[0].input_values()]
+    return tuple((_num_mirrorings(above) + _num_mirrorings(part)) % 2 == 1 for part in parts)
+
+
+def _num_mirrorings(nodes: list[Any]) -> int:
+    return sum(one.get_type_name() in _MIRRORING for one in nodes)
+
+
+def _doubles_the_batch(node: Any) -> bool:
+    if node.get_type_name() != "Concat" or len(node.get_output_partial_shape(0)) != 4:
+        return False
+    return bool(node.get_attributes()["axis"] % 4 == 0)
+
+
+def _nodes_below(node: Any, *, is_end: Callable[[Any], bool] = lambda _: False) -> list[Any]:
+    """The operations that an operation is computed from, itself included, without what lies below an end."""
+    seen, waiting, found = set(), [node], []
     while waiting:
         one = waiting.pop()
         if one.get_friendly_name() not in seen:
             seen.add(one.get_friendly_name())
-            count += one.get_type_name() in _MIRRORING
-            waiting += [source.get_node() for source in one.input_values()]
-    return count % 2 == 1
+            found.append(one)
+            waiting += [] if is_end(one) else [source.get_node() for source in one.input_values()]
+    return found
 
 
 def _constant(node: Any) -> tuple[Any, NDArray[Any]]:
