@@ -8,12 +8,17 @@ import platform
 import subprocess
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from fieldguide.evaluation.metrics import wilson_interval
+
+Row = dict[str, str]
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -59,7 +64,28 @@ def add_row(name: str, row: dict[str, Any]) -> None:
     print(row, flush=True)
 
 
-def read_rows(name: str) -> list[dict[str, str]]:
+def accuracy_cell(accuracy: float, count: int, *, more: str = "") -> str:
+    """An accuracy as the README's tables give it: with its 95 % interval and the number of pictures."""
+    low, high = wilson_interval(round(accuracy * count), count)
+    return f"**{accuracy:.2%}** ({low:.2%} to {high:.2%}, n = {count:,}{more})"
+
+
+def newest_of_each_seed(rows: Iterable[Row]) -> list[Row]:
+    """Rows of one measurement, oldest first: the last one of each seed."""
+    by_seed: dict[str, Row] = {}
+    for row in rows:
+        by_seed.pop(row["seed"], None)
+        by_seed[row["seed"]] = row
+    return list(by_seed.values())
+
+
+def timed(rows: Sequence[Row]) -> list[Row]:
+    """Those whose time is that of the machine and of the newest code among them: no `note`, and the last commit."""
+    whole = [row for row in rows if not row.get("note")]
+    return [row for row in whole if row["commit"] == whole[-1]["commit"]]
+
+
+def read_rows(name: str) -> list[Row]:
     """The rows of results/NAME.csv; none where there is no such file."""
     path = RESULTS / f"{name}.csv"
     if not path.exists():

@@ -1,15 +1,12 @@
-"""Accuracy against minutes: writes the table in README.md and draws the figure of docs/concepts/from-scratch.md.
-
-    python benchmarks/minutes.py
+"""Accuracy against minutes: the table in README.md and the figure of docs/concepts/from-scratch.md.
 
 From results/main-job.csv and results/finetune.csv, of the newest machine with all of its cores and default settings. Minutes
 go from the start of the process to the end of training: decoding, embedding and the audit are in them, scoring and the report
-are not. Of several seeds the median is taken. A test says when the README is behind the results.
+are not. Of several seeds the median is taken. `python benchmarks/readme_table.py` writes both.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,20 +14,18 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from fieldguide.evaluation.metrics import wilson_interval
+from measure import Row, accuracy_cell, newest_of_each_seed, read_rows, timed
 
 ROOT = Path(__file__).parents[1]
-START, END = "<!-- minutes: benchmarks/minutes.py -->\n", "<!-- /minutes -->"
 FIGURE = ROOT / "docs" / "pictures" / "accuracy-minutes.svg"
 FROM_MAIN_JOB = {"transfer, empty cache": "transfer", "classic": "classic", "scratch": "scratch"}
 OF_OTHERS = ("plain Keras", "mini-Xception")
+TICKS = (0.5, 1, 2, 3, 5, 10, 20, 30)  # minutes
 AFTER_TRAINING = ("certainty", "bundle", "evaluate", "report")  # stages of a command
 PICTURES = {  # dataset, pictures a class -> what the table calls them
     ("cats_dogs", ""): "`cats_dogs`: 2,000 photographs",
     ("cifar10", "300"): "`cifar10`: 300 pictures of each class",
 }
-
-Row = dict[str, str]
 
 
 class Point(NamedTuple):
@@ -47,25 +42,25 @@ class Point(NamedTuple):
 def points(main_job: Sequence[Row], finetune: Sequence[Row]) -> list[Point]:
     """Of the newest machine, by pictures and minutes."""
     machine = main_job[-1]["machine"]
-    runs: dict[tuple[str, str, str], dict[str, tuple[float, Row]]] = defaultdict(dict)  # the newest run of each seed
+    runs: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in main_job:
-        if row["machine"] == machine and row["what"] in FROM_MAIN_JOB and (row["dataset"], "") in PICTURES:
+        pictures = PICTURES.get((row["dataset"], ""))
+        if pictures and row["machine"] == machine and row["what"] in FROM_MAIN_JOB:
             stages = json.loads(row["detail"])
-            seconds = float(row["seconds"]) - sum(stages[stage] for stage in AFTER_TRAINING if stage in stages)
-            what = FROM_MAIN_JOB[row["what"]]
-            runs[PICTURES[row["dataset"], ""], f"`{what}`", ""][row["seed"]] = (seconds, row)
+            seconds = float(row["seconds"]) - sum(stages.get(stage, 0.0) for stage in AFTER_TRAINING)
+            runs[pictures, f"`{FROM_MAIN_JOB[row['what']]}`", ""].append({**row, "training_seconds": str(seconds)})
     for row in finetune:
         pictures = PICTURES.get((row["dataset"], row["per_class"]))
         if pictures and (row["machine"], row["cores"], row["settings"]) == (machine, machine.split()[0], ""):
             what = row["what"] if row["what"] in OF_OTHERS else f"`{row['what']}`"
-            runs[pictures, what, row["budget"]][row["seed"]] = (float(row["training_seconds"]), row)
+            runs[pictures, what, row["budget"]].append(row)
     found = []
-    for (pictures, what, _), of_seeds in runs.items():
-        timed = [seconds for seconds, row in of_seeds.values() if not row.get("note")]
-        if timed:
-            rows = [row for _, row in of_seeds.values()]
+    for (pictures, what, _), every in runs.items():
+        rows = newest_of_each_seed(every)
+        if those := timed(rows):
+            minutes = median(float(row["training_seconds"]) for row in those) / 60
             accuracy = median(float(row["test_accuracy"]) for row in rows)
-            found.append(Point(pictures, what, median(timed) / 60, accuracy, int(rows[0]["num_test"]), len(rows)))
+            found.append(Point(pictures, what, minutes, accuracy, int(rows[0]["num_test"]), len(rows)))
     return sorted(found, key=lambda point: (point.pictures, point.minutes))
 
 
@@ -73,25 +68,18 @@ def table(found: Sequence[Point]) -> str:
     """In Markdown."""
     lines = ["| pictures | what | minutes | test accuracy |", "|---|---|---|---|"]
     for point in found:
-        low, high = wilson_interval(round(point.accuracy * point.num_test), point.num_test)
-        seeds = f"{point.num_seeds} seed{'s' if point.num_seeds > 1 else ''}"
-        accuracy = f"**{point.accuracy:.2%}** ({low:.2%} to {high:.2%}, n = {point.num_test:,}; {seeds})"
+        seeds = f"; {point.num_seeds} seed{'s' if point.num_seeds > 1 else ''}"
+        accuracy = accuracy_cell(point.accuracy, point.num_test, more=seeds)
         lines.append(f"| {point.pictures} | {point.what} | {point.minutes:.1f} | {accuracy} |")
     return "\n".join(lines) + "\n"
 
 
-def updated(readme: str, found: Sequence[Point]) -> str:
-    """The README with the table of these points."""
-    before, rest = readme.split(START)
-    return before + START + table(found) + END + rest.split(END)[1]
-
-
 def read_points() -> list[Point]:
     """Those of the recorded rows."""
-    return points(*(_read_rows(name) for name in ("main-job", "finetune")))
+    return points(read_rows("main-job"), read_rows("finetune"))
 
 
-def draw(found: Sequence[Point], path: Path) -> None:
+def draw(found: Sequence[Point]) -> None:
     """One chart for each set of pictures: minutes (logarithmic) across, accuracy up."""
     import matplotlib as mpl
     import matplotlib.pyplot as plt
@@ -106,20 +94,11 @@ def draw(found: Sequence[Point], path: Path) -> None:
         for what, its in lines.items():
             chart.plot([p.minutes for p in its], [100 * p.accuracy for p in its], "o-", label=what.replace("`", ""))
         chart.set(title=pictures.replace("`", ""), xscale="log", xlabel="minutes on two cores", ylabel="test accuracy in %")
-        chart.xaxis.set_major_formatter("{x:g}")
+        chart.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+        chart.set_xticks([], minor=True)
+        all_minutes = [point.minutes for point in found if point.pictures == pictures]
+        chart.set_xlim(min(all_minutes) * 0.7, max(all_minutes) * 1.4)
         chart.grid(alpha=0.3)
         chart.legend()
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(FIGURE, metadata={"Date": None})
     plt.close(figure)
-
-
-def _read_rows(name: str) -> list[Row]:
-    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-if __name__ == "__main__":
-    recorded = read_points()
-    readme_path = ROOT / "README.md"
-    readme_path.write_text(updated(readme_path.read_text(encoding="utf-8"), recorded), encoding="utf-8")
-    draw(recorded, FIGURE)

@@ -1,4 +1,4 @@
-"""Writes the table of measured results in README.md from results/main-job.csv.
+"""Writes the tables of measured results in README.md, and draws the figure of accuracy against minutes (see minutes.py).
 
     python benchmarks/readme_table.py
 
@@ -7,15 +7,14 @@ A cell is the median of the newest runs on a machine. A test says when the READM
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
-from fieldguide.evaluation.metrics import wilson_interval
+import minutes
+from measure import Row, accuracy_cell, newest_of_each_seed, read_rows, timed
 
 ROOT = Path(__file__).parents[1]
-START, END = "<!-- measured: benchmarks/readme_table.py -->\n", "<!-- /measured -->"
 
 # What main_job.py calls a measurement -> what the README says, and the command that was timed.
 TITLES = {
@@ -34,8 +33,6 @@ TITLES = {
     "index + scan + audit": ("audit 60,000 small files", "fieldguide audit {dataset}"),
 }
 
-Row = dict[str, str]
-
 
 def table(rows: Sequence[Row]) -> str:
     """The table, in Markdown."""
@@ -52,32 +49,29 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def updated(readme: str, rows: Sequence[Row]) -> str:
-    """The README with the table of these rows."""
-    before, rest = readme.split(START)
-    return before + START + table(rows) + END + rest.split(END)[1]
-
-
-def read_rows() -> list[Row]:
-    """The rows of main-job.csv, oldest first."""
-    with (ROOT / "benchmarks" / "results" / "main-job.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def updated(readme: str) -> str:
+    """The README with the tables of the recorded rows."""
+    tables = {"measured": table(read_rows("main-job")), "minutes": minutes.table(minutes.read_points())}
+    for name, lines in tables.items():
+        start, end = f"<!-- {name}: benchmarks/readme_table.py -->\n", f"<!-- /{name} -->"
+        before, rest = readme.split(start)
+        readme = before + start + lines + end + rest.split(end)[1]
+    return readme
 
 
 def _newest(rows: Iterable[Row]) -> list[Row]:
     """Of the last day: the last run of each seed, or, where there is none, the runs of the last commit."""
     rows = list(rows)
     rows = [row for row in rows if row["date"] == rows[-1]["date"]]
-    by_seed = {row["seed"]: row for row in rows}
-    return list(by_seed.values()) if "" not in by_seed else [row for row in rows if row["commit"] == rows[-1]["commit"]]
+    if any(row["seed"] for row in rows):
+        return newest_of_each_seed(rows)
+    return [row for row in rows if row["commit"] == rows[-1]["commit"]]
 
 
 def _accuracy(rows: Sequence[Row]) -> str:
     if not rows[0]["test_accuracy"]:
         return ""
-    accuracy, count = median(float(row["test_accuracy"]) for row in rows), int(rows[0]["num_test"])
-    low, high = wilson_interval(round(accuracy * count), count)
-    return f"**{accuracy:.2%}** ({low:.2%} to {high:.2%}, n = {count:,})"
+    return accuracy_cell(median(float(row["test_accuracy"]) for row in rows), int(rows[0]["num_test"]))
 
 
 def _cost(rows: Sequence[Row], beside: Sequence[Row]) -> str:
@@ -87,18 +81,19 @@ def _cost(rows: Sequence[Row], beside: Sequence[Row]) -> str:
     """
     if not rows:
         return "not measured"
-    timed = [row for row in rows if not row.get("note")] or rows
-    seconds = median(float(row["seconds"]) for row in timed)
+    those = timed(rows) or rows
+    seconds = median(float(row["seconds"]) for row in those)
     time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     runs = f"{len(rows)} runs" if len(rows) > 1 else "1 run"
-    if len(timed) < len(rows):
-        runs = f"{len(timed)} of {runs}, the others on part of the machine"
+    if len(those) < len(rows):
+        runs = f"{len(those)} of {runs}, the others of older code or on part of the machine"
     if _accuracy(rows) != _accuracy(beside):
         runs += f", {_accuracy(rows).split(' ')[0].strip('*')}"
-    runs += "".join(f"; {note}" for note in sorted({row.get("note") or "" for row in timed} - {""}))
-    return f"{time}, {median(float(row['peak_mb']) for row in timed) / 1000:.2f} GB ({runs})"
+    runs += "".join(f"; {note}" for note in sorted({row.get("note") or "" for row in those} - {""}))
+    return f"{time}, {median(float(row['peak_mb']) for row in those) / 1000:.2f} GB ({runs})"
 
 
 if __name__ == "__main__":
     path = ROOT / "README.md"
-    path.write_text(updated(path.read_text(encoding="utf-8"), read_rows()), encoding="utf-8")
+    path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8")
+    minutes.draw(minutes.read_points())
