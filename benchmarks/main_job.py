@@ -1,7 +1,8 @@
 """The main job, measured from outside: whole commands, from process start to finished report.
 
     python benchmarks/main_job.py transfer DATASET [RUNS]    empty cache, then a full one, RUNS (3) times
-    python benchmarks/main_job.py classic DATASET [SEED ...] from scratch, with each of the seeds (0 1 2)
+    python benchmarks/main_job.py classic DATASET [SEED ...] from scratch, with each of the seeds (0 1 2); `again` before them
+                                                             measures those that have their row as well
     python benchmarks/main_job.py scratch DATASET [SEED ...] likewise
     python benchmarks/main_job.py predict DATASET [RUNS]     one picture from a cold process; the whole test part
     python benchmarks/main_job.py scan DATASET               index + scan + split without embedding (as `audit`)
@@ -95,12 +96,13 @@ def _transfer(dataset: str, runs: int) -> None:
             _train(dataset, "transfer, cached embeddings", "transfer", number, cache)
 
 
-def _from_scratch(recipe: str, dataset: str, seeds: Sequence[int]) -> None:
+def _from_scratch(recipe: str, dataset: str, seeds: Sequence[int], again: bool) -> None:
     """A seed that has its row with these settings is left out; one that was cut off goes on, and its row says so."""
     settings = json.dumps(recipe_of(recipe).to_json())
     for seed in seeds:
         key = {"what": recipe, "dataset": Path(dataset).name, "seed": str(seed), "settings": settings}
-        if any(all(row.get(name) == value for name, value in key.items()) for row in read_rows("main-job")):
+        if not again and any(all(row.get(name) == value for name, value in key.items()) for row in read_rows("main-job")):
+            print(f"seed {seed} has its row with these settings; `again` measures it once more")
             continue
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         folder = Path(tempfile.gettempdir(), "fieldguide-main-job", digest)
@@ -191,6 +193,7 @@ if __name__ == "__main__":
     elif what == "scan":
         _scan(rest[0])
     elif what in ("classic", "scratch"):
-        _from_scratch(what, rest[0], [int(seed) for seed in rest[1:]] or [0, 1, 2])
+        seeds = [int(word) for word in rest[1:] if word != "again"] or [0, 1, 2]
+        _from_scratch(what, rest[0], seeds, again="again" in rest[1:])
     else:
         {"transfer": _transfer, "predict": _predict}[what](rest[0], int(rest[1]) if rest[1:] else 3)
