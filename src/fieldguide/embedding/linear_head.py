@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -176,6 +176,7 @@ class Scaling:
     deviation: NDArray[np.float32]  # (embedding_size,); 1 for a constant column
     axes: NDArray[np.float32]  # (embedding_size, num_axes), orthonormal columns; at most as many as pictures
     variances: NDArray[np.float64]  # (num_axes,), of the standardised embeddings along the axes
+    turned: NDArray[np.float32] | None  # (num_images, num_axes), the embeddings along the axes; None where they are many
 
     @classmethod
     def of(cls, embeddings: NDArray[Any]) -> Scaling:
@@ -200,12 +201,16 @@ class Scaling:
         deviation[deviation < 1e-6] = 1.0
         correlation = (covariance / np.outer(deviation, deviation)).astype(np.float32)
         variances, axes = np.linalg.eigh(correlation)
-        return cls(
+        scaling = cls(
             mean=(center + shift).astype(np.float32),
             deviation=deviation.astype(np.float32),
             axes=np.ascontiguousarray(axes),
             variances=np.maximum(variances.astype(np.float64), 0.0),
+            turned=None,
         )
+        if len(embeddings) > _ROWS_PER_CHUNK:
+            return scaling
+        return replace(scaling, turned=scaling.standardise(embeddings) @ scaling.axes)
 
     @classmethod
     def _of_few(cls, embeddings: NDArray[np.float32]) -> Scaling:
@@ -224,6 +229,7 @@ class Scaling:
             deviation=deviation.astype(np.float32),
             axes=np.ascontiguousarray(axes, np.float32),
             variances=eigenvalues[kept] / len(x),
+            turned=np.asarray(x @ axes, np.float32),
         )
 
     def standardise(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
@@ -256,9 +262,9 @@ def _fit_path(
     from scipy.optimize import minimize
 
     scaling = scaling or Scaling.of(embeddings)
-    is_small = len(embeddings) <= _ROWS_PER_CHUNK
-    if is_small:  # standardised and turned to the axes once, instead of the kernel at every step
-        embeddings = scaling.standardise(embeddings) @ scaling.axes
+    is_small = scaling.turned is not None
+    if scaling.turned is not None:  # standardised and turned to the axes once, instead of the kernel at every step
+        embeddings = scaling.turned
 
     def turn(kernel: NDArray[Any]) -> NDArray[np.float32]:
         return np.asarray(kernel if is_small else scaling.axes @ kernel, np.float32)
