@@ -16,6 +16,8 @@ from fieldguide.errors import RecipeError
 
 Row = dict[str, float | int]
 
+_STEPS_PER_MOVE = 4  # of the average; at each step it costs a twentieth of the training
+
 
 class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
     """Averages the weights as they move, validates with the average, and keeps the best average of all epochs.
@@ -41,7 +43,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._average: list[Any] = []  # tf.Variable
         self._moving: list[NDArray[np.float32]] = []  # what training goes on with after validation
         self._best: list[NDArray[np.float32]] = []
-        self._num_steps = 0
+        self._num_steps = self._num_averaged = 0  # steps done, and those of them that the average knows
         self._seconds_before = 0.0  # of this epoch, in a process that was killed
         self._started = 0.0
 
@@ -55,10 +57,17 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Moves the average; the first steps count more, so that it does not drag the random start along."""
+        """Counts, and moves the average if it is time."""
         self._num_steps += 1
-        momentum = min(self._momentum, self._num_steps / (self._num_steps + 9))
-        self._move(tf.constant(1 - momentum, tf.float32))
+        if self._num_steps % _STEPS_PER_MOVE == 0:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Moves the average for all steps since the last move; the first count more: the random start is not dragged along."""
+        steps, self._num_averaged = self._num_steps - self._num_averaged, self._num_steps
+        if steps:
+            momentum = min(self._momentum, self._num_steps / (self._num_steps + 9)) ** steps
+            self._move(tf.constant(1 - momentum, tf.float32))
 
     @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]  # one call, on all cores: in Python it cost as much as the step
     def _move(self, rate: Any) -> None:
@@ -67,6 +76,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Puts the average in the place of the weights."""
+        self._catch_up()
         self._moving = self._copy_weights()
         self._put(_copies(self._average))
 
@@ -90,6 +100,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             self.diverged = True
             self.model.stop_training = True
             return
+        self._catch_up()
         row: Row = {"epoch": epoch + 1}
         row |= {name: float(logs[name]) for name in names}
         row["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
@@ -111,6 +122,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
             "best_epoch": self.best_epoch,
             "diverged": self.diverged,
             "num_steps": self._num_steps,
+            "num_averaged": self._num_averaged,
             "seconds_of_epoch": self._seconds(),
         }
         return {"average": _copies(self._average), "best": self._best}, values
@@ -121,6 +133,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._best = [array.copy() for array in arrays["best"]]
         self.history = [dict(row) for row in values["history"]]
         self.best_epoch, self.diverged, self._num_steps = (values[n] for n in ("best_epoch", "diverged", "num_steps"))
+        self._num_averaged = values.get("num_averaged", self._num_steps)  # older checkpoints knew all of them
         self._seconds_before = values["seconds_of_epoch"]
 
     def _seconds(self) -> float:
