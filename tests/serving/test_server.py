@@ -100,6 +100,37 @@ def answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
     return int(head.split()[1]), json.loads(body)
 
 
+def test_an_answer_does_not_wait_for_the_client_to_confirm_its_head():
+    import asyncio
+
+    from uvicorn.server import ServerState
+
+    from fieldguide.serving.protocol import Protocol
+    from fieldguide.serving.server import _config, _listen
+
+    made: list[int] = []
+
+    class Watched(Protocol):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            made.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    async def connect() -> None:
+        config = _config(lambda: None)
+        config.load()
+        loop, listening = asyncio.get_running_loop(), _listen("127.0.0.1", 0)
+        server = await loop.create_server(lambda: Watched(config, ServerState(), {}), sock=listening)
+        async with server:
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            while not made:
+                await asyncio.sleep(0.01)
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(asyncio.wait_for(connect(), 30))
+    assert made[0] != 0
+
+
 @posix_only
 def test_sigterm_answers_what_is_under_way_and_ends_with_nothing_left(server, red):
     with server.connect() as connection:
