@@ -162,6 +162,7 @@ class Engine:
         precision: the one in use, "bf16" or "f32".
         image_size: (height, width) that the network takes.
         embedding_size: numbers in an embedding.
+        num_streams: batches that run at once, each on its share of the threads; 1 with `latency`.
 
     Raises:
         RecipeError: if the precision is unknown, or the processor does not have it.
@@ -193,8 +194,8 @@ class Engine:
         _, height, width, _ = self._compiled.input(0).get_partial_shape()
         self.image_size: tuple[int, int] = (height.get_length(), width.get_length())
         self.embedding_size: int = self._compiled.output(0).get_partial_shape()[1].get_length()
-        # Twice as many as run at once: a stream that ends finds its next batch waiting.
-        self._num_requests: int = 2 * self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self.num_streams: int = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._num_requests = 2 * self.num_streams  # a stream that ends finds its next batch waiting
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The embeddings of pictures: RGB uint8 (num_images, *image_size, 3) -> (num_images, embedding_size).
