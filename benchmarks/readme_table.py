@@ -1,16 +1,18 @@
-"""Writes the tables of measured results in README.md, and draws the figure of accuracy against minutes (see minutes.py).
+"""Writes the tables of measured results in README.md and docs, and draws the figure of accuracy against minutes.
 
     python benchmarks/readme_table.py
 
-A cell is the median of the newest runs on a machine. A test says when the README is behind the results.
+A cell is the median of the newest runs on a machine. A test says when a page is behind the results. The tables of minutes and
+of what runs elsewhere are made by minutes.py and elsewhere.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
+import elsewhere
 import minutes
 from measure import Row, accuracy_cell, newest_of_each_seed, read_rows, timed
 
@@ -49,14 +51,25 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def updated(readme: str) -> str:
-    """The README with the tables of the recorded rows."""
-    tables = {"measured": table(read_rows("main-job")), "minutes": minutes.table(minutes.read_points())}
-    for name, lines in tables.items():
+# Page -> the tables in it, by the name that marks them.
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {
+        "measured": lambda: table(read_rows("main-job")),
+        "minutes": lambda: minutes.table(minutes.read_points()),
+    },
+    "docs/how-to/export.md": {"exported": lambda: elsewhere.exported(read_rows("export"))},
+    "docs/how-to/serve.md": {"served": lambda: elsewhere.served(read_rows("serve"))},
+}
+
+
+def updated(page: str) -> str:
+    """The text of a page with the tables of the recorded rows."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, make in PAGES[page].items():
         start, end = f"<!-- {name}: benchmarks/readme_table.py -->\n", f"<!-- /{name} -->"
-        before, rest = readme.split(start)
-        readme = before + start + lines + end + rest.split(end)[1]
-    return readme
+        before, rest = text.split(start)
+        text = before + start + make() + end + rest.split(end)[1]
+    return text
 
 
 def _newest(rows: Iterable[Row]) -> list[Row]:
@@ -94,6 +107,6 @@ def _cost(rows: Sequence[Row], beside: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        (ROOT / page).write_text(updated(page), encoding="utf-8")
     minutes.draw(minutes.read_points())

@@ -7,20 +7,24 @@ import sys
 from statistics import median
 from urllib.parse import unquote
 
+import pytest
+
 from fieldguide.evaluation.metrics import wilson_interval
 from tests.docs.test_snippets import ROOT, SNIPPETS
 
 sys.path.append(str(ROOT / "benchmarks"))  # the benchmarks are scripts, not a package
 
+import elsewhere
 import minutes
 import readme_table as measured
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_tables_of_results_are_those_of_the_recorded_rows():
+@pytest.mark.parametrize("page", measured.PAGES)
+def test_the_tables_of_results_are_those_of_the_recorded_rows(page):
     """If they are not: python benchmarks/readme_table.py."""
-    assert measured.updated(README) == README
+    assert measured.updated(page) == (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_minutes_are_those_until_training_ended_and_a_time_on_part_of_the_machine_is_none():
@@ -38,6 +42,20 @@ def test_minutes_are_those_until_training_ended_and_a_time_on_part_of_the_machin
         ("mini-Xception", 5.0, 0.4, 1),
         ("`scratch`", 9.0, 0.7, 3),
     ]
+
+
+def test_what_runs_elsewhere_is_told_by_the_newest_rows():
+    row = dict.fromkeys(("cold_start_seconds", "batch_1_p50_seconds", "batch_1_p99_seconds", "batch_32_p50_seconds"), "0.25")
+    row |= {"machine": "new", "recipe": "transfer", "format": "onnx", "size_bytes": "2500000", "num_images": "256"}
+    rows = [row | {"machine": "old", "format": "web"}, row | {"accuracy_after": "0.5"}, row | {"accuracy_after": "0.75"}]
+    rows.append(row | {"format": "fieldguide", "accuracy_after": ""})
+    assert elsewhere.exported(rows).splitlines()[2:] == [
+        "| `transfer` | `predict` | 2.5 MB | 0.2 s | 250.0 ms (250.0) | 250 ms |  |",
+        "| `transfer` | `onnx` | 2.5 MB | 0.2 s | 250.0 ms (250.0) | 250 ms | 75.0% of 256 |",
+    ]
+    start = {"what": "start", "run": "cats_dogs"}
+    starts = [start | {"commit": commit, "seconds": seconds} for commit, seconds in (("a", "9"), ("b", "1"), ("b", "2"))]
+    assert elsewhere.served(starts).splitlines()[2:] == ["| from the command to the line that it listens | 1.5 s |"]
 
 
 def test_a_cell_is_the_median_of_the_newest_run_of_each_seed():
