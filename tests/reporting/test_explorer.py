@@ -26,6 +26,7 @@ from fieldguide.reporting.page_pictures import (
     write_page,
 )
 from fieldguide.reporting.report import write_report
+from tests.browser import browser, needs_browser
 
 CLASSES = ("cats", "dogs </script><b>", "foxes & co")
 NUM_SCORED = 90
@@ -198,42 +199,20 @@ def test_a_training_gathers_the_pictures_and_the_report_can_be_written_again(run
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def chromium() -> Iterator[Any]:
     pytest.importorskip("selenium", reason="selenium is not installed")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("there is no Chromium with chromedriver here")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})  # type: ignore[no-untyped-call]
-    for flag in (
-        "headless",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "window-size=1280,900",
-    ):
-        options.add_argument(f"--{flag}")
-    found = webdriver.Chrome(options=options, service=Service(driver))
-    yield found
-    found.quit()
+    if needs_browser.args[0]:
+        pytest.skip(needs_browser.kwargs["reason"])
+    with browser() as driver:
+        yield driver
 
 
 class Page:
     """The report in the browser, in the words of its reader."""
 
-    def __init__(self, browser: Any, report: Path) -> None:
-        self.browser = browser
-        browser.get(report.as_uri())
+    def __init__(self, driver: Any, report: Path) -> None:
+        self.browser = driver
+        driver.get(report.as_uri())
 
     def all(self, selector: str) -> list[Any]:
         return list(self.browser.find_elements("css selector", selector))
@@ -267,9 +246,9 @@ class Page:
 
 
 @pytest.fixture
-def page(browser: Any, report: Path) -> Iterator[Page]:
-    yield Page(browser, report)
-    assert browser.get_log("browser") == []
+def page(chromium: Any, report: Path) -> Iterator[Page]:
+    yield Page(chromium, report)
+    assert chromium.get_log("browser") == []
 
 
 def test_a_cell_of_the_confusion_matrix_opens_its_pictures(page):
@@ -383,7 +362,7 @@ def test_everything_can_be_done_with_the_keyboard(page):
     assert page.is_open
 
 
-def test_a_report_of_2000_pictures_opens_in_two_seconds_and_stays_below_15_mb(browser, make_run, audit, tmp_path):
+def test_a_report_of_2000_pictures_opens_in_two_seconds_and_stays_below_15_mb(chromium, make_run, audit, tmp_path):
     rng = np.random.default_rng(0)
     evaluation = evaluation_of(2000)
     page = page_of(evaluation)
@@ -399,7 +378,7 @@ def test_a_report_of_2000_pictures_opens_in_two_seconds_and_stays_below_15_mb(br
         tmp_path, run=run, audit=audit, evaluations={"test": evaluation}, thumbnails=thumbnails, page=lambda: page
     )
     assert path.stat().st_size < 15e6
-    browser.get(path.as_uri())
-    milliseconds = browser.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd")
+    chromium.get(path.as_uri())
+    milliseconds = chromium.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd")
     # Two seconds on a machine of its own (0.5 were measured); this one may be busy with other tests.
     assert 0 < milliseconds < 6000
