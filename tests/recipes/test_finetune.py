@@ -66,9 +66,22 @@ def test_it_beats_the_frozen_network_and_what_ships_has_the_accuracy_that_the_hi
 
 
 @pytest.mark.usefixtures("small_backbone")
+@pytest.mark.parametrize("horizontal_flip", [True, False])
+def test_it_answers_for_the_mirror_image_as_well_unless_left_and_right_matter(horizontal_flip: bool) -> None:
+    fitted = dataclasses.replace(SMALL, horizontal_flip=horizontal_flip).fit(data())
+    assert fitted.network.options["test_time_flip"] is horizontal_flip
+    engine = Engine(build_network(fitted.network, fitted.weights), precision="f32")
+    pixels = stripes(60, 2).values
+    difference = np.abs(engine.embed(pixels) - engine.embed(np.ascontiguousarray(pixels[:, :, ::-1]))).max()
+    assert bool(difference < 1e-3) is horizontal_flip
+    assert accuracy(fitted, stripes(60, 2)) == pytest.approx(max(row["val_accuracy"] for row in fitted.history), abs=1e-6)
+
+
+@pytest.mark.usefixtures("small_backbone")
 def test_the_frozen_network_is_kept_where_training_on_does_not_beat_it() -> None:
     fitted = dataclasses.replace(SMALL, learning_rate=1e-7, epochs=1).fit(data())
     assert "the frozen network is kept" in fitted.notes[1]
+    assert fitted.network == Transfer(image_size=(32, 40)).network()
     published = Transfer(image_size=(32, 40)).weights()
     assert set(fitted.weights) == set(published)
     assert all(np.array_equal(fitted.weights[name], value) for name, value in published.items())

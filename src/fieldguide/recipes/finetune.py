@@ -11,6 +11,7 @@ import numpy as np
 from fieldguide.embedding.engine import Engine
 from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.errors import RecipeError
+from fieldguide.models.operations import Network
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.recipe import Examples, TrainingData
 from fieldguide.recipes.trained import Trained, check
@@ -74,6 +75,7 @@ class Finetune(Trained):
         )
         return dataclasses.replace(
             tuned,
+            network=head.network,
             weights=head.weights,
             head_kernel=head.head_kernel,
             head_bias=head.head_bias,
@@ -104,7 +106,11 @@ class Finetune(Trained):
 
         make_deterministic(data.seed)
         weights = {**head.weights, "head/kernel": head.head_kernel, "head/bias": head.head_bias}
-        return build_folded(head.network, weights, num_classes=data.num_classes, dtype=self._dtype()), weights
+        return build_folded(self._network(head), weights, num_classes=data.num_classes, dtype=self._dtype()), weights
+
+    def _network(self, head: Fitted) -> Network:
+        """The architecture of the frozen network, which answers for the mirror image as well."""
+        return dataclasses.replace(head.network, options={**head.network.options, "test_time_flip": self.answers_for_mirrored})
 
     def _train(self, data: TrainingData, head: Fitted) -> tuple[Fitted, int]:
         """The network after training, and how many validation pictures it gets right."""
@@ -124,7 +130,7 @@ class Finetune(Trained):
         )
         kernel, bias = (np.asarray(value, np.float32) for value in model.get_layer("head").get_weights())
         fitted = Fitted(
-            network=head.network,
+            network=self._network(head),
             weights=unfold(model, weights),
             head_kernel=kernel,
             head_bias=bias,

@@ -33,7 +33,6 @@ class FromScratch(Trained, ABC):
 
     optimizer: str = "adamw"  # or sgd
     max_rotation_degrees: float = 10.0
-    test_time_flip: bool = True  # the answer is that for the picture and its mirror image together; not without horizontal_flip
     cutmix: float = 0.0  # share of the pictures that get a rectangle of another one instead of being blended with it
 
     def __post_init__(self) -> None:
@@ -52,11 +51,6 @@ class FromScratch(Trained, ABC):
     @abstractmethod
     def network(self) -> Network:
         """The architecture and its numbers."""
-
-    @property
-    def answers_for_mirrored(self) -> bool:
-        """Whether the network answers for the picture and its mirror image together: unless left and right matter."""
-        return self.test_time_flip and self.horizontal_flip
 
     @abstractmethod
     def smallest_size(self) -> int:

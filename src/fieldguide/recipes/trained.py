@@ -38,6 +38,7 @@ class Trained(Record, ABC):
     warmup_epochs: float = 1.0
     average_momentum: float = 0.998  # of the moving average of the weights, per batch; 0 turns it off
     horizontal_flip: bool = True  # turn it off where left and right matter, as for digits and letters
+    test_time_flip: bool = True  # the answer is that for the picture and its mirror image together; not without horizontal_flip
     min_crop: float = 0.5  # smallest share of height and width that a random crop keeps
     brightness: float = 0.2  # largest shift, as a share of white
     contrast: float = 0.4  # largest relative change
@@ -58,6 +59,11 @@ class Trained(Record, ABC):
         for name in ("weight_decay", "brightness", "contrast", "saturation", "mixup"):
             check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "in [0, 1]")
         check("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= self.epochs, "in [0, epochs]")
+
+    @property
+    def answers_for_mirrored(self) -> bool:
+        """Whether the network answers for the picture and its mirror image together: unless left and right matter."""
+        return self.test_time_flip and self.horizontal_flip
 
     @abstractmethod
     def _starting_model(self, data: TrainingData) -> Any:

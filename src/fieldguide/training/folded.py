@@ -133,7 +133,8 @@ def build_folded(network: Network, weights: Weights, *, num_classes: int, dtype:
         dtype: "float32" or "mixed_bfloat16"; weights and logits are float32 in both.
     """
     pixels = keras.Input((*network.image_size, 3), dtype="uint8", name="pixels")
-    embedding = architecture(network.architecture)(FoldedOperations(dtype), pixels, **network.options)
+    operations = FoldedOperations(dtype, is_trained=True)
+    embedding = architecture(network.architecture)(operations, pixels, **network.options)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="head")(embedding)
     model = keras.Model(pixels, logits, name=network.architecture)
     for layer in _folded_layers(model):
