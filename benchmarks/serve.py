@@ -95,7 +95,7 @@ def load(address: str, pictures: list[str], *, connections: int, seconds: float)
         listed.write_text("\n".join(pictures))
         script.write_text(_LUA.replace("LIST", str(listed)))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script)]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "-s", str(script)]
         done = subprocess.run([*command, f"{address}/v1/predict"], capture_output=True, text=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     values = re.search(r"RESULT (\S+) (\S+) (\S+) (\d+) (\d+)", done.stdout)

@@ -196,6 +196,7 @@ class Engine:
         self.embedding_size: int = self._compiled.output(0).get_partial_shape()[1].get_length()
         self.num_streams: int = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._num_requests = 2 * self.num_streams  # a stream that ends finds its next batch waiting
+        self._idle: deque[Any] = deque()  # requests
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The embeddings of pictures: RGB uint8 (num_images, *image_size, 3) -> (num_images, embedding_size).
@@ -228,32 +229,38 @@ class Engine:
         self, batches: Iterable[tuple[T, NDArray[np.uint8]]]
     ) -> Iterator[tuple[T, tuple[NDArray[np.float32], ...]]]:
         """As `embed_stream`, with every output of the network: the embedding is the first."""
-        free = [self._compiled.create_infer_request() for _ in range(self._num_requests)]
         running: deque[tuple[T, Any, int]] = deque()  # tag, request, pictures in it
         try:
             for tag, pixels in batches:
                 self._check(pixels)
-                if not free:
-                    yield self._finish(running, free)
-                request = free.pop()
+                if len(running) == self._num_requests:
+                    yield self._finish(running)
+                request = self._idle_request()
                 # A batch whose files are all damaged goes as one black picture: OpenVINO pools no empty one.
                 given = np.ascontiguousarray(pixels) if len(pixels) else np.zeros((1, *self.image_size, 3), np.uint8)
                 request.start_async([given], share_inputs=True)
                 running.append((tag, request, len(pixels)))
             while running:
-                yield self._finish(running, free)
+                yield self._finish(running)
         finally:
             for _, request, _ in running:  # on an error, or when the caller stops: the pictures are still being read
                 request.wait()
 
-    def _finish(self, running: deque[tuple[T, Any, int]], free: list[Any]) -> tuple[T, tuple[NDArray[np.float32], ...]]:
+    def _idle_request(self) -> Any:
+        """One that was used before, by whatever thread, or a new one: making one anew for each picture cost memory and time."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._compiled.create_infer_request()
+
+    def _finish(self, running: deque[tuple[T, Any, int]]) -> tuple[T, tuple[NDArray[np.float32], ...]]:
         tag, request, count = running[0]
         request.wait()
         running.popleft()
-        free.append(request)
         rows = slice(None if count else 0)  # what a picture was made up for is of no picture
-        # Copies: the request is used again.
-        return tag, tuple(np.array(tensor.data[rows], dtype=np.float32) for tensor in request.output_tensors)
+        outputs = tuple(np.array(tensor.data[rows], dtype=np.float32) for tensor in request.output_tensors)  # copies
+        self._idle.append(request)
+        return tag, outputs
 
     def _check(self, pixels: NDArray[np.uint8]) -> None:
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (*self.image_size, 3):
