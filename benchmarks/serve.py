@@ -84,8 +84,8 @@ def family(process: psutil.Process) -> list[psutil.Process]:
 
 
 def memory_mb(process: psutil.Process) -> float:
-    """Of the server and its workers, shared pages counted once."""
-    return sum(p.memory_full_info().pss for p in family(process)) / 1e6
+    """Of the server and its workers, without the pages of files, which other programs may share and then not share any more."""
+    return sum(info.rss - info.shared for info in (p.memory_info() for p in family(process))) / 1e6
 
 
 def load(address: str, pictures: list[str], *, connections: int, seconds: float) -> dict[str, float]:

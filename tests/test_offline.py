@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fieldguide.errors import MissingExtraError
 from fieldguide.exporting.formats import FORMATS
+from fieldguide.page import runtime_files
 from tests.conftest import HUES
 from tests.fuzz_targets import BUNDLE
 
@@ -59,6 +61,11 @@ def test_a_prediction_is_made_offline(tmp_path: Path, make_folder: Callable[...,
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "onnx" else pytest.mark.slow) for n in FORMATS])
 def test_an_export_is_made_offline(tmp_path: Path, make_folder: Callable[..., Path], name: str):
     data = make_folder(dict.fromkeys(HUES, 12))
+    if name == "web":
+        try:
+            runtime_files()
+        except MissingExtraError as error:
+            pytest.skip(str(error))
     if FORMATS[name].is_quantized:
         pytest.skip("it calibrates on the training pictures of a run, which a kept bundle has not")
     run_offline(tmp_path, "export", str(BUNDLE), "--format", name, "--out", str(tmp_path / "export"), "--data", str(data))

@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from fieldguide.data.copies import Copies
 from fieldguide.data.looks import look
-from fieldguide.data.near_copies import correlation, linked, near_copy_groups
+from fieldguide.data.near_copies import alike_hashes, correlation, linked, near_copy_groups
 from fieldguide.data.neighbours import nearest, principal_space
 from fieldguide.records import LabeledImage
 
@@ -107,3 +107,21 @@ def test_leaks_name_a_learned_copy_of_each_test_picture():
     copies = Copies(exact=(), groups=((0, 1), (2, 3, 4)), num_images=6)
     assert copies.leaks(images) == [(1, 0), (3, 2)]
     assert copies.keys == ["0", "0", "2", "2", "2", "5"]
+
+
+@pytest.mark.parametrize("count", [3_000, 21_000])
+def test_thousands_of_like_pictures_give_pairs_by_their_number_not_by_its_square(count):
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 8, count).astype(np.uint64) << np.uint64(3)  # silhouettes: three bits tell them apart
+    pairs = alike_hashes(hashes, hashes)
+    assert count / 2 < len(pairs) < 40 * count
+    assert (pairs[:, 0] < pairs[:, 1]).all() and len(np.unique(pairs, axis=0)) == len(pairs)
+
+
+def test_pairs_are_compared_some_at_a_time(monkeypatch):
+    sketches = [sketch(scene(seed)) for seed in range(12)]
+    sketches += [sketch(scene(seed).resize((90, 70))) for seed in range(6)]
+    whole = near_copy_groups(sketches)
+    assert [[i, 12 + i] for i in range(6)] == whole
+    monkeypatch.setattr("fieldguide.data.near_copies._PAIRS_AT_ONCE", 2)
+    assert near_copy_groups(sketches) == whole

@@ -124,7 +124,11 @@ def test_more_pictures_than_allowed_are_refused(classifier, red):
     with running(classifier, limits=Limits(max_pictures=2)) as client:
         assert client.post("/v1/predict", files=[("f", ("x", red))] * 2).status_code == 200
         assert client.post("/v1/predict", files=[("f", ("x", red))] * 3).status_code == 413
-        assert client.post("/v1/predict", files=[("f", ("x", red))] * 9).status_code in (400, 413)
+        assert client.post("/v1/predict", files=[("f", ("x", red))] * 9).status_code == 413
+        fields = client.post("/v1/predict", files=[("f", ("x", red))], data={"a": "1", "b": "2", "c": "3"})
+        assert (fields.status_code, fields.json()) == (413, {"error": "A request may have at most 2 pictures."})
+        torn = client.post("/v1/predict", content=b"no form", headers={"Content-Type": "multipart/form-data"})
+        assert torn.status_code == 400 and torn.json()["error"]
 
 
 def test_a_decoder_that_takes_too_long_or_dies_is_replaced(classifier, red):

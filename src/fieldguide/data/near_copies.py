@@ -35,7 +35,7 @@ _FIT_ALONE, _FIT_STEP = 0.95, 7 / 8  # at least; and of the way from what is usu
 _FIT_WITH_EMBEDDING, _FIT_STEP_WITH_EMBEDDING = 0.86, 4 / 5  # where the embeddings are near each other as well
 _COSINE_STEP = 1 / 4  # of embeddings in their principal axes
 _FLAT = 2.0  # grey levels: a sketch with less deviation has nothing to compare
-_PAIRS_PER_BLOCK = 128
+_PAIRS_PER_BLOCK, _PAIRS_AT_ONCE = 128, 16_384
 _ROWS_PER_BLOCK, _COLUMNS_PER_BLOCK = 64, 4096  # of hashes: what is computed of a block stays in the processor's cache
 
 
@@ -60,15 +60,29 @@ def near_copy_groups(sketches: Sequence[bytes], space: Space | None = None) -> l
         usual_cosine = float(np.quantile(space.neighbours.similarities[:, -1], _USUAL_SHARE))
         rows, columns = np.nonzero(space.neighbours.similarities >= _above(usual_cosine, _COSINE_STEP))
         found.append(np.sort(np.stack([rows, space.neighbours.positions[rows, columns]], axis=1), axis=1))
-    pairs = np.unique(np.concatenate(found), axis=0)
+    pairs = _unique_pairs(found, len(grey))
     usual_fit = _usual_fit(grey[not_flat], hashes, mirrored)
-    is_copy = correlation(grey[pairs[:, 0]], grey[pairs[:, 1]], crops=()) >= max(_FIT_ALONE, _above(usual_fit, _FIT_STEP))
-    if space is not None:
-        cosines = np.einsum("pi,pi->p", space.vectors[pairs[:, 0]], space.vectors[pairs[:, 1]])
-        likely = np.flatnonzero((cosines >= _above(usual_cosine, _COSINE_STEP)) & ~is_copy)
-        fits = correlation(grey[pairs[likely, 0]], grey[pairs[likely, 1]])
-        is_copy[likely] = fits >= max(_FIT_WITH_EMBEDDING, _above(usual_fit, _FIT_STEP_WITH_EMBEDDING))
-    return linked(len(grey), pairs[is_copy].tolist())
+    enough, enough_with_embedding = (
+        max(least, _above(usual_fit, step))
+        for least, step in ((_FIT_ALONE, _FIT_STEP), (_FIT_WITH_EMBEDDING, _FIT_STEP_WITH_EMBEDDING))
+    )
+    copies = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(pairs), _PAIRS_AT_ONCE):  # what is compared of a pair takes 9 KiB
+        some = pairs[start : start + _PAIRS_AT_ONCE]
+        first, second = some[:, 0], some[:, 1]
+        is_copy = correlation(grey[first], grey[second], crops=()) >= enough
+        if space is not None:
+            cosines = np.einsum("pi,pi->p", space.vectors[first], space.vectors[second])
+            likely = np.flatnonzero((cosines >= _above(usual_cosine, _COSINE_STEP)) & ~is_copy)
+            is_copy[likely] = correlation(grey[first[likely]], grey[second[likely]]) >= enough_with_embedding
+        copies.append(some[is_copy])
+    return linked(len(grey), np.concatenate(copies).tolist())
+
+
+def _unique_pairs(found: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
+    """All pairs (num_pairs, 2) of 0 .. count - 1, each once, in ascending order."""
+    keys = np.unique(np.concatenate([pairs[:, 0] * count + pairs[:, 1] for pairs in found]))
+    return np.stack(np.divmod(keys, count), axis=1)
 
 
 def _above(usual: float, step: float) -> float:
@@ -125,15 +139,20 @@ def alike_hashes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDAr
             rows, columns = np.nonzero(is_alike)
             is_wanted = rows + row < columns + column
             rows, columns = rows[is_wanted], columns[is_wanted]
-            order = np.lexsort((different[rows, columns], rows))
-            rows, columns = rows[order], columns[order]
-            rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
-            found.append(np.stack([rows + row, columns + column], axis=1)[rank < _NUM_CANDIDATES])
+            found.append(_nearest_few(rows + row, columns + column, different[rows, columns]))
         return found
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         parts = [part for found in pool.map(of_rows, range(0, len(hashes), _ROWS_PER_BLOCK)) for part in found]
     return np.concatenate([np.empty((0, 2), np.int64), *parts])
+
+
+def _nearest_few(rows: NDArray[np.int64], columns: NDArray[np.int64], different: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Of the pairs (row, column) of each row those with the fewest different bits."""
+    order = np.lexsort((different, rows))
+    rows, columns = rows[order], columns[order]
+    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    return np.stack([rows, columns], axis=1)[rank < _NUM_CANDIDATES]
 
 
 def _alike_in_a_piece(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -145,12 +164,15 @@ def _alike_in_a_piece(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) ->
         order = np.lexsort((others, other_keys))
         first = np.searchsorted(other_keys[order], keys, side="left")
         counts = np.minimum(np.searchsorted(other_keys[order], keys, side="right") - first, _MOST_OF_A_PIECE)
-        rows = np.repeat(np.arange(len(hashes)), counts)
-        steps = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        columns = order[np.repeat(first, counts) + steps]
-        is_alike = (rows < columns) & (np.bitwise_count(hashes[rows] ^ others[columns]) <= _DIFFERENT_BITS)
-        found.append(np.stack([rows[is_alike], columns[is_alike]], axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+        for start in range(0, len(hashes), _COLUMNS_PER_BLOCK):
+            some = slice(start, start + _COLUMNS_PER_BLOCK)
+            rows = np.repeat(np.arange(len(hashes))[some], counts[some])
+            steps = np.arange(len(rows)) - np.repeat(np.cumsum(counts[some]) - counts[some], counts[some])
+            columns = order[np.repeat(first[some], counts[some]) + steps]
+            different = np.bitwise_count(hashes[rows] ^ others[columns])
+            is_alike = (rows < columns) & (different <= _DIFFERENT_BITS)
+            found.append(_nearest_few(rows[is_alike], columns[is_alike], different[is_alike]))
+    return _unique_pairs(found, len(hashes))
 
 
 def correlation(first: NDArray[np.float32], second: NDArray[np.float32], crops: Sequence[float] = CROPS) -> NDArray[np.float32]:

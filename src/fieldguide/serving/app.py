@@ -160,6 +160,7 @@ def _add_routes(api: FastAPI) -> None:
     refusals: dict[int | str, dict[str, Any]] = {
         status: {"model": answers.Refusal, "description": text}
         for status, text in {
+            400: "The form is damaged",
             401: "A token is needed",
             408: "The request took too long to come",
             413: "Too large, or too many pictures",
@@ -294,13 +295,15 @@ async def _pictures(request: Request, limits: Limits) -> Sequence[bytes]:
     """The files of a request, in their order. What the client calls them is not looked at."""
     kind = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        async with request.form(max_files=limits.max_pictures + 1, max_fields=limits.max_pictures) as form:
-            files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-            if len(files) > limits.max_pictures:
-                raise HTTPException(413, f"A request may have at most {limits.max_pictures} pictures.")
-            if not files:
-                raise HTTPException(422, "There is no file in the form.")
-            return [await part.read() for part in files]
+        too_many = HTTPException(413, f"A request may have at most {limits.max_pictures} pictures.")
+        try:
+            async with request.form(max_files=limits.max_pictures, max_fields=limits.max_pictures) as form:
+                files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+                if not files:
+                    raise HTTPException(422, "There is no file in the form.")
+                return [await part.read() for part in files]
+        except HTTPException as error:
+            raise too_many if error.detail.startswith("Too many") else error from None
     if kind.startswith("image/") or kind == "application/octet-stream":
         return [await request.body()]
     raise HTTPException(
