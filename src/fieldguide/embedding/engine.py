@@ -247,7 +247,7 @@ class Engine:
                 request.wait()
 
     def _idle_request(self) -> Any:
-        """One that was used before, by whatever thread, or a new one: making one anew for each picture cost memory and time."""
+        """One that was used before, by whatever thread, or a new one."""
         try:
             return self._idle.pop()
         except IndexError:
