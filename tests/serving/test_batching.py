@@ -18,17 +18,17 @@ STREAMS = 2
 
 
 class Slow:
-    """Classifies a picture as its first pixel; `together` batches have to be at work before the first is done."""
+    """Classifies a picture as its first pixel, on `streams`, all of which have to be at work before a batch is done."""
 
     image_size = SIZE
 
-    def __init__(self, together: int = 1) -> None:
+    def __init__(self, streams: int = 1) -> None:
         self.sizes: list[int] = []
-        self._barrier = threading.Barrier(together, timeout=20)
+        self._streams, self._barrier = streams, threading.Barrier(streams, timeout=20)
         self.is_warm = False
 
     def engine(self, *, latency: bool = False) -> Any:
-        return SimpleNamespace(num_streams=STREAMS)
+        return SimpleNamespace(num_streams=self._streams)
 
     def predict_prepared(self, pixels: NDArray[np.uint8]) -> list[int]:
         if self.is_warm:
@@ -60,7 +60,7 @@ def test_every_picture_gets_its_own_answer_and_as_many_batches_run_at_once_as_th
     async def ask(batcher: Batcher) -> list[Any]:
         return await asyncio.gather(*(batcher.predict(picture(value)) for value in range(2 * MAX_BATCH)))
 
-    classifier = Slow(together=STREAMS)
+    classifier = Slow(streams=STREAMS)
     assert run(classifier, ask) == list(range(2 * MAX_BATCH))
     assert max(classifier.sizes) <= MAX_BATCH
     assert len(classifier.sizes) % STREAMS == 0
