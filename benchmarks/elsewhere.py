@@ -31,11 +31,11 @@ SERVED = {  # what serve.py calls a measurement -> what the page says, and how t
 
 
 def exported(rows: Sequence[Row]) -> str:
-    """A line for each recipe and format, in Markdown."""
+    """A line for each recipe and format that were measured with the newest commit, in Markdown."""
     lines = ["| recipe | format | size | cold start | one picture | 32 pictures | accuracy |", "|---|---|---|---|---|---|---|"]
     newest: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if row["machine"] == rows[-1]["machine"]:
+        if all(row[name] == rows[-1][name] for name in ("machine", "commit")):
             newest[row["recipe"], row["format"]] = row
     for recipe in dict.fromkeys(recipe for recipe, _ in newest):
         mine = {kind: row for (name, kind), row in newest.items() if name == recipe}

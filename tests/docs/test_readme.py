@@ -46,8 +46,20 @@ def test_minutes_are_those_until_training_ended_and_a_time_on_part_of_the_machin
 
 def test_what_runs_elsewhere_is_told_by_the_newest_rows():
     row = dict.fromkeys(("cold_start_seconds", "batch_1_p50_seconds", "batch_1_p99_seconds", "batch_32_p50_seconds"), "0.25")
-    row |= {"machine": "new", "recipe": "transfer", "format": "onnx", "size_bytes": "2500000", "num_images": "256"}
-    rows = [row | {"machine": "old", "format": "web"}, row | {"accuracy_after": "0.5"}, row | {"accuracy_after": "0.75"}]
+    row |= {
+        "machine": "new",
+        "commit": "b",
+        "recipe": "transfer",
+        "format": "onnx",
+        "size_bytes": "2500000",
+        "num_images": "256",
+    }
+    rows = [
+        row | {"machine": "old", "format": "web"},
+        row | {"commit": "a", "format": "web"},
+        row | {"accuracy_after": "0.5"},
+        row | {"accuracy_after": "0.75"},
+    ]
     rows.append(row | {"format": "fieldguide", "accuracy_after": ""})
     assert elsewhere.exported(rows).splitlines()[2:] == [
         "| `transfer` | `predict` | 2.5 MB | 0.2 s | 250.0 ms (250.0) | 250 ms |  |",
