@@ -48,7 +48,7 @@ def efficientnet_lite0(ops: Operations, pixels: Any, *, test_time_flip: bool = F
     Args:
         ops: the builder, of Keras or of OpenVINO.
         pixels: RGB uint8, (batch, height, width, 3); the weights were trained at 224 x 224.
-        test_time_flip: whether the last maps are averaged with those of the mirrored picture; it takes twice the time.
+        test_time_flip: whether the last maps are averaged with those of the mirrored picture; twice the work.
     """
     x = ops.rescale(pixels, scale=1 / 128, offset=-127 / 128)  # as in training: (pixels - 127) / 128
     if test_time_flip:
