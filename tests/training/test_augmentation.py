@@ -11,13 +11,13 @@ training.import_tensorflow()
 
 import tensorflow as tf  # noqa: E402  # after the call that keeps it quiet
 
-from fieldguide.training.augmentation import Augmentation, augment, mix  # noqa: E402
+from fieldguide.training.augmentation import Augmentation, as_pixels, augment, mix  # noqa: E402
 
 EVERYTHING = Augmentation(min_crop=0.6, max_rotation_degrees=15, brightness=0.3, contrast=0.5)
 
 
 def run(pixels: np.ndarray, seed: tuple[int, int], settings: Augmentation) -> np.ndarray:
-    return augment(tf.constant(pixels), tf.constant(seed, tf.int64), settings).numpy()
+    return as_pixels(augment(tf.constant(pixels), tf.constant(seed, tf.int64), settings)).numpy()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_nothing_asked_nothing_changed(pixels: np.ndarray) -> None:
 def test_a_smaller_result_shows_the_whole_picture(pixels: np.ndarray) -> None:
     ramp = np.broadcast_to(np.arange(0, 200, 10, dtype=np.uint8)[None, None, :, None], (2, 16, 20, 3)).copy()
     settings = Augmentation(horizontal_flip=False)
-    small = augment(tf.constant(ramp), tf.constant((0, 0), tf.int64), settings, tf.constant((8, 10))).numpy()
+    small = as_pixels(augment(tf.constant(ramp), tf.constant((0, 0), tf.int64), settings, tf.constant((8, 10)))).numpy()
     assert small.shape == (2, 8, 10, 3)
     # Pixel 0 of the result covers pixels 0 and 1 of the picture, and lies between them: 5, then 25, 45, ...
     np.testing.assert_array_equal(small[0, 3, :, 0], np.arange(5, 200, 20))
@@ -59,7 +59,7 @@ def test_cutmix_gives_a_label_as_much_as_of_its_picture_is_seen() -> None:
     black_and_white[1::2] = 255
     labels = tf.one_hot(np.arange(64) % 2, 2)
     settings = Augmentation(cutmix=1.0)
-    seen, mixed = mix(tf.constant(black_and_white), labels, tf.constant((1, 2), tf.int64), settings)
+    seen, mixed = mix(tf.constant(black_and_white, tf.float32), labels, tf.constant((1, 2), tf.int64), settings)
     white = (seen.numpy() == 255).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(mixed.numpy()[:, 1], white, atol=1e-6)
     assert set(np.unique(seen)) == {0, 255}
@@ -86,6 +86,19 @@ def test_a_crop_keeps_to_the_picture() -> None:
     assert (np.diff(changed[:, 0, :, 0]) >= 0).all()  # nothing is mirrored in at the edges
 
 
+@pytest.mark.parametrize("size", [(20, 28), (14, 19)])
+def test_pictures_that_are_not_turned_are_sampled_where_turned_ones_are(pixels: np.ndarray, size: tuple[int, int]) -> None:
+    # Without turning another operation samples the pictures; the smallest turn goes the general way, to the same places.
+    arguments = tf.constant(pixels), tf.constant((5, 6), tf.int64)
+    straight, turned = (
+        augment(*arguments, Augmentation(min_crop=0.5, max_rotation_degrees=degrees), tf.constant(size)).numpy()
+        for degrees in (0.0, 1e-9)
+    )
+    assert straight.shape == (16, *size, 3)
+    np.testing.assert_allclose(straight, turned, atol=0.02)
+    assert straight[:, [0, -1]].mean() > 100  # no black line where an end would lie outside
+
+
 def test_saturation_keeps_the_grey_and_moves_the_colours() -> None:
     red = np.zeros((8, 4, 4, 3), np.uint8) + np.array([200, 40, 40], np.uint8)
     changed = run(red, (0, 0), Augmentation(horizontal_flip=False, saturation=0.5)).astype(float)
@@ -98,8 +111,8 @@ def test_saturation_keeps_the_grey_and_moves_the_colours() -> None:
 
 
 def mixed(pixels: np.ndarray, labels: np.ndarray, seed: tuple[int, int], alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    x, y = mix(tf.constant(pixels), tf.constant(labels), tf.constant(seed, tf.int64), Augmentation(mixup=alpha))
-    return x.numpy(), y.numpy()
+    x, y = mix(tf.constant(pixels, tf.float32), tf.constant(labels), tf.constant(seed, tf.int64), Augmentation(mixup=alpha))
+    return as_pixels(x).numpy(), y.numpy()
 
 
 def test_mixup_blends_each_picture_with_its_neighbour_and_the_label_says_how_much() -> None:

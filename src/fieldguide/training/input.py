@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fieldguide.training.augmentation import Augmentation, augment, mix
+from fieldguide.training.augmentation import Augmentation, as_pixels, augment, mix
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
@@ -69,7 +69,8 @@ def training_batches(
     def changed(x: Any, y: Any, key: Any, size: Any) -> tuple[Any, Any]:
         of_each, of_pairs = tf.unstack(tf.random.split(key, num=2))
         x = augment(x, of_each, augmentation, None if size_of_epoch is None else size)
-        return mix(x, tf.one_hot(y, num_classes), of_pairs, augmentation)
+        x, y = mix(x, tf.one_hot(y, num_classes), of_pairs, augmentation)
+        return as_pixels(x), y
 
     return _with_options(dataset.map(changed).prefetch(4))
 
