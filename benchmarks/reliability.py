@@ -35,8 +35,7 @@ RECIPES = {
     "transfer": "Transfer()",
     "classic": "Classic(image_size=(32, 32), filters=(8, 16), units=16, epochs=60, min_steps=0, batch_size=4)",
     "scratch": (
-        "Scratch(image_size=(32, 32), first_image_size=(16, 16), filters=(8, 16), blocks=(1, 1), epochs=30, min_steps=0, "
-        "batch_size=4)"
+        "Scratch(image_size=(32, 32), grow_from=0.5, filters=(8, 16), blocks=(1, 1), epochs=30, min_steps=0, batch_size=4)"
     ),
     "finetune": "Finetune(image_size=(64, 64), epochs=3, min_steps=0, batch_size=8, precision='f32')",
 }

@@ -2,7 +2,7 @@ import fieldguide
 
 recipe = fieldguide.Scratch(
     image_size=(48, 48),
-    first_image_size=(32, 32),
+    grow_from=0.5,
     filters=(8, 16, 32),
     blocks=(1, 1, 1),
     epochs=5,

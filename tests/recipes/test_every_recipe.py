@@ -25,7 +25,7 @@ SMALL: dict[str, Callable[[], Recipe]] = {
     ),
     "scratch": lambda: fieldguide.Scratch(
         image_size=(32, 32),
-        first_image_size=(16, 16),
+        grow_from=0.5,
         filters=(8, 8),
         blocks=(1, 1),
         epochs=1,

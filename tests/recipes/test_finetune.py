@@ -117,6 +117,8 @@ def test_without_validation_pictures_it_says_so() -> None:
         ("weight_decay", -0.1),
         ("mixup", 2.0),
         ("warmup_epochs", 1e3),
+        ("grow_from", 0.0),
+        ("grown_at", 1.5),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: object) -> None:

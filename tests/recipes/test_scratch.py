@@ -24,7 +24,7 @@ from tests.recipes.test_classic import as_bytes, data, keras_logits, pictures  #
 
 SMALL = Scratch(
     image_size=(16, 20),
-    first_image_size=(8, 8),
+    grow_from=0.5,
     filters=(8, 16),
     blocks=(1, 1),
     epochs=4,
@@ -117,6 +117,14 @@ def test_pictures_grow_epoch_by_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(dict.fromkeys(asked))[:3] == [(0.0, (8, 8)), (0.25, (16, 16)), (0.5, (16, 20))]
 
 
+@pytest.mark.parametrize(
+    ("share", "last", "first"),
+    [(4 / 7, (112, 112), (64, 64)), (0.1, (112, 64), (16, 16)), (1.0, (100, 90), (100, 90)), (0.5, (12, 48), (12, 24))],
+)
+def test_they_begin_at_about_that_share_of_their_size(share: float, last: tuple[int, int], first: tuple[int, int]) -> None:
+    assert loop.GrowingSize.from_share(share, last, 0.8, smallest=16).first == first
+
+
 def test_with_a_budget_they_grow_by_the_clock() -> None:
     import time
 
@@ -129,8 +137,7 @@ def test_with_a_budget_they_grow_by_the_clock() -> None:
     ("changes", "message"),
     [
         ({"blocks": (1, 1)}, "blocks should be 4 numbers >= 1"),
-        ({"first_image_size": (8, 8)}, r"first_image_size should be \(height, width\), each from 16"),
-        ({"first_image_size": (128, 64)}, "up to that of image_size"),
+        ({"grow_from": 1.5}, r"grow_from should be in \(0, 1\]"),
         ({"grown_at": 0.0}, r"grown_at should be in \(0, 1\]"),
         ({"cutmix": 1.5}, r"cutmix should be in \[0, 1\]"),
     ],
@@ -141,9 +148,7 @@ def test_a_setting_out_of_range_is_refused_with_the_range(changes: dict[str, Any
 
 
 def test_a_run_has_no_validation_score_and_says_why_and_what_is_missing(tiny_folder: Path, tmp_path: Path) -> None:
-    recipe = Scratch(
-        image_size=(16, 16), first_image_size=(8, 8), filters=(8,), blocks=(1,), epochs=1, min_steps=0, warmup_epochs=0.0
-    )
+    recipe = Scratch(image_size=(16, 16), grow_from=0.5, filters=(8,), blocks=(1,), epochs=1, min_steps=0, warmup_epochs=0.0)
     run = fieldguide.train(tiny_folder, out=tmp_path / "run", recipe=recipe, progress=False)
     assert run.scores["val"] is None and run.scores["test"] is not None and run.certainty == {}
     assert run.scores["train"] is not None and run.scores["train"]["num_images"] == 60  # all that are not for testing

@@ -17,6 +17,8 @@ from fieldguide.recipes.recipe import Examples, TrainingData
 from fieldguide.recipes.trained import Trained, check
 from fieldguide.recipes.transfer import BACKBONES, Transfer
 
+_SMALLEST = 32  # px
+
 
 @dataclass(frozen=True)
 class Finetune(Trained):
@@ -32,9 +34,9 @@ class Finetune(Trained):
     needs_val: ClassVar[bool] = True
 
     image_size: tuple[int, int] = (192, 192)  # (height, width)
-    epochs: int = 12
+    epochs: int = 15
     min_steps: int = 500  # small sets are seen more often, until this many batches have been learned from
-    max_steps: int = 1200  # large sets are seen less often, but once
+    max_steps: int = 1500  # large sets are seen less often, but once
     batch_size: int = 32
     learning_rate: float = 5e-4  # peak, after the warm-up
     warmup_epochs: float = 0.5
@@ -45,12 +47,20 @@ class Finetune(Trained):
     saturation: float = 0.2
     mixup: float = 0.0
     backbone: str = "efficientnet_lite0"
+    grow_from: float = 2 / 3  # share of image_size that pictures have at first, in (0, 1]; 1 leaves them as they are
+    grown_at: float = 0.8  # share of the training after which they have image_size, in (0, 1]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check("backbone", self.backbone, self.backbone in BACKBONES, f"one of {', '.join(BACKBONES)}")
         sizes = self.image_size
-        check("image_size", sizes, len(sizes) == 2 and min(sizes) >= 32, "(height, width), each at least 32")
+        check("image_size", sizes, len(sizes) == 2 and min(sizes) >= _SMALLEST, f"(height, width), each at least {_SMALLEST}")
+        for name in ("grow_from", "grown_at"):
+            check(name, getattr(self, name), 0 < getattr(self, name) <= 1, "in (0, 1]")
+
+    def growing(self) -> Any:
+        """How the pictures grow."""
+        return self._growing(self.grow_from, self.grown_at, smallest=_SMALLEST)
 
     def fit(self, data: TrainingData) -> Fitted:
         """Fits the head of `transfer`, then trains all from there; the better of the two on validation is what comes back.

@@ -56,10 +56,6 @@ class FromScratch(Trained, ABC):
     def smallest_size(self) -> int:
         """Of the sides of `image_size`, in pixels."""
 
-    def growing(self) -> Any:
-        """A `training.loop.GrowingSize` of the pictures while they are learned from; None where they keep `image_size`."""
-        return None
-
     @property
     def needs_val(self) -> bool:
         """Whether the weights are chosen by validation accuracy."""
@@ -140,7 +136,6 @@ class FromScratch(Trained, ABC):
         return self._loop_settings(
             epochs,
             optimizer=self.optimizer,
-            growing=self.growing(),
             max_rotation_degrees=self.max_rotation_degrees,
             cutmix=self.cutmix,
         )

@@ -39,7 +39,7 @@ class Scratch(FromScratch):
     max_rotation_degrees: float = 0.0
     filters: tuple[int, ...] = (32, 64, 128, 256)  # of the convolutions in each stage
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # of two convolutions each, in each stage
-    first_image_size: tuple[int, int] = (64, 64)  # pictures are this large at first, and grow
+    grow_from: float = 4 / 7  # share of image_size that pictures have at first, in (0, 1]; 1 leaves them as they are
     grown_at: float = 0.8  # share of the training after which they have image_size, in (0, 1]
     validate: bool = False  # keep a validation part aside: a validation score, the temperature, the border to none of these
 
@@ -52,14 +52,8 @@ class Scratch(FromScratch):
             len(self.blocks) == len(self.filters) and min(self.blocks) >= 1,
             f"{len(self.filters)} numbers >= 1, one for each of filters",
         )
-        first, last = self.first_image_size, self.image_size
-        check(
-            "first_image_size",
-            first,
-            len(first) == 2 and min(first) >= self.smallest_size() and first[0] <= last[0] and first[1] <= last[1],
-            f"(height, width), each from {self.smallest_size()} up to that of image_size, {last}",
-        )
-        check("grown_at", self.grown_at, 0 < self.grown_at <= 1, "in (0, 1]")
+        for name in ("grow_from", "grown_at"):
+            check(name, getattr(self, name), 0 < getattr(self, name) <= 1, "in (0, 1]")
 
     @property
     def needs_val(self) -> bool:
@@ -77,6 +71,4 @@ class Scratch(FromScratch):
 
     def growing(self) -> Any:
         """How the pictures grow."""
-        from fieldguide.training.loop import GrowingSize
-
-        return GrowingSize(self.first_image_size, self.image_size, self.grown_at)
+        return self._growing(self.grow_from, self.grown_at, smallest=self.smallest_size())

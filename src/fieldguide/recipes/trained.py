@@ -73,6 +73,16 @@ class Trained(Record, ABC):
         """The `training.loop.LoopSettings` of a training."""
         return self._loop_settings(epochs)
 
+    def growing(self) -> Any:
+        """A `training.loop.GrowingSize` of the pictures while they are learned from; None where they keep `image_size`."""
+        return None
+
+    def _growing(self, grow_from: float, grown_at: float, *, smallest: int) -> Any:
+        """For `growing`, of the settings of that name; the network takes sides from `smallest` on."""
+        from fieldguide.training.loop import GrowingSize
+
+        return GrowingSize.from_share(grow_from, self.image_size, grown_at, smallest=smallest)
+
     def frozen_network(self) -> None:
         """None: it learns from pixels."""
         return None
@@ -110,13 +120,12 @@ class Trained(Record, ABC):
         precision = available_precision() if self.precision == "auto" else self.precision
         return "mixed_bfloat16" if precision == "bf16" else "float32"
 
-    def _loop_settings(self, epochs: int, *, optimizer: str = "adamw", growing: Any = None, **augmentation: float) -> Any:
+    def _loop_settings(self, epochs: int, *, optimizer: str = "adamw", **augmentation: float) -> Any:
         """The `training.loop.LoopSettings` of these settings.
 
         Args:
             epochs: to train for.
             optimizer: adamw or sgd.
-            growing: see `training.loop.GrowingSize`.
             augmentation: of `training.augmentation.Augmentation`, what these settings do not say.
         """
         from fieldguide.training.augmentation import Augmentation
@@ -140,7 +149,7 @@ class Trained(Record, ABC):
                 mixup=self.mixup,
                 **augmentation,
             ),
-            growing=growing,
+            growing=self.growing(),
         )
 
     def _check_pictures(self, examples: Examples, part: str) -> None:

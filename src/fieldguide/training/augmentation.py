@@ -110,7 +110,9 @@ def mix(values: Any, labels: Any, seed: Any, settings: Augmentation) -> tuple[An
         side = tf.sqrt(0.5 * draws[1])  # of the rectangle, as a share of the picture's: its area is a half at most
         rows = _between(draws[2] * (1.0 - side), side, tf.shape(values)[1])
         columns = _between(draws[3] * (1.0 - side), side, tf.shape(values)[2])
-        share = tf.where(is_cut, 1.0 - tf.reduce_mean(rows, 1, keepdims=True) * tf.reduce_mean(columns, 1, keepdims=True), share)
+        share = tf.where(
+            is_cut, 1.0 - tf.reduce_mean(rows, 1, keepdims=True) * tf.reduce_mean(columns, 1, keepdims=True), share
+        )
         outside = 1.0 - rows[:, :, None] * tf.repeat(columns, 3, axis=1)[:, None, :]  # (batch, height, 3 * width)
         weights = tf.where(is_cut[:, None], outside, weights)
     shape = tf.shape(values)

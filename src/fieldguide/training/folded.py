@@ -70,13 +70,15 @@ def _frozen_depthwise(size: int, strides: int) -> Callable[[Any, Any], Any]:
     """
 
     def convolution(x: Any, kernel: Any) -> Any:
-        height, width = x.shape[1:3]
+        sides = tf.unstack(tf.shape(x)[1:3])
 
         def gradient(upstream: Any) -> tuple[Any, None]:
             paddings = [[0, 0]]
-            for axis, side in ((1, height), (2, width)):
+            for axis, side in enumerate(sides, start=1):
                 count = -(-side // strides)
-                before = max((count - 1) * strides + size - side, 0) // 2  # zeros that "same" puts before the first value
+                before = (
+                    tf.maximum((count - 1) * strides + size - side, 0) // 2
+                )  # zeros that "same" puts before the first value
                 paddings.append([size - 1 - before, side + before - count * strides])
                 upstream = _with_zeros_between(upstream, axis, strides)
             upstream = tf.pad(upstream, [*paddings, [0, 0]])  # (batch, height + size - 1, width + size - 1, channels)
@@ -124,7 +126,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 
 def build_folded(network: Network, weights: Weights, *, num_classes: int, dtype: str = "float32") -> Any:
-    """A `keras.Model` to fine-tune: RGB uint8 (batch, *image_size, 3) -> logits (batch, num_classes).
+    """A `keras.Model` to fine-tune: RGB uint8 (batch, height, width, 3), of any size -> logits (batch, num_classes).
 
     Args:
         network: names the architecture.
@@ -132,7 +134,7 @@ def build_folded(network: Network, weights: Weights, *, num_classes: int, dtype:
         num_classes: number of logits.
         dtype: "float32" or "mixed_bfloat16"; weights and logits are float32 in both.
     """
-    pixels = keras.Input((*network.image_size, 3), dtype="uint8", name="pixels")
+    pixels = keras.Input((None, None, 3), dtype="uint8", name="pixels")
     operations = FoldedOperations(dtype, is_trained=True)
     embedding = architecture(network.architecture)(operations, pixels, **network.options)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="head")(embedding)

@@ -39,6 +39,18 @@ class GrowingSize:
     last: tuple[int, int]
     grown_at: float  # share of the training after which they have the last size, in (0, 1]
 
+    @classmethod
+    def from_share(cls, share: float, last: tuple[int, int], grown_at: float, *, smallest: int) -> GrowingSize:
+        """From about that share of the last size on, but no side below `smallest` pixels; with 1 they do not grow.
+
+        >>> GrowingSize.from_share(4 / 7, (112, 112), 0.8, smallest=16).first
+        (64, 64)
+        """
+        if share == 1:
+            return cls(last, last, grown_at)
+        height, width = (min(side, max(smallest, _SIZE_STEP * round(side * share / _SIZE_STEP))) for side in last)
+        return cls((height, width), last, grown_at)
+
     def at(self, share: float) -> tuple[int, int]:
         """(height, width) after that share of the training: a straight line in steps of `_SIZE_STEP` pixels.
 
