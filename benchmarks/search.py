@@ -9,15 +9,18 @@ runs; `cpu_seconds` of two cores hardly does.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from measure import add_row, read_rows
 from PIL import Image
 
 from fieldguide.recipes.recipe import Examples, TrainingData
@@ -26,8 +29,7 @@ from fieldguide.recipes.settings import with_settings
 from fieldguide.training.checkpoint import Checkpoints
 from fieldguide.training.session import Session
 
-RESULTS = Path(__file__).parent / "results" / "search.csv"
-COLUMNS = ("recipe", "settings", "seed", "val_accuracy", "last_val_accuracy", "num_val", "seconds", "cpu_seconds", "note")
+NAME = "search"
 
 
 def read_pictures(folder: Path, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -43,15 +45,15 @@ def read_pictures(folder: Path, image_size: tuple[int, int]) -> tuple[np.ndarray
     return np.stack(pixels), np.array(labels)
 
 
-def main() -> None:
-    name, folder, changes = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-    seed = int(sys.argv[4]) if len(sys.argv) > 4 else 0
-    note = sys.argv[5] if len(sys.argv) > 5 else ""
+def trial(name: str, folder: Path, changes: Mapping[str, Any], *, seed: int, note: str) -> None:
+    """Trains the recipe of that name with the changed settings, and adds its row if there is none yet."""
     recipe = with_settings(recipe_of(name), changes)
     settings = json.dumps(recipe.to_json())
-    with RESULTS.open(newline="", encoding="utf-8") as file:
-        if any((row["recipe"], row["settings"], row["seed"]) == (name, settings, str(seed)) for row in csv.DictReader(file)):
-            raise SystemExit("this trial has its row")
+    dataset = folder.resolve().parent.name
+    key = {"recipe": name, "settings": settings, "seed": str(seed), "dataset": dataset}
+    if any(key.items() <= row.items() for row in read_rows(NAME)):
+        print(f"has its row: {name} {note or dict(changes)}, seed {seed}", flush=True)
+        return
     pixels, labels = read_pictures(folder, recipe.image_size)
     order = np.random.default_rng(2024).permutation(len(labels))
     in_class = np.empty(len(labels), dtype=np.int64)
@@ -59,11 +61,10 @@ def main() -> None:
         rows = order[labels[order] == label]
         in_class[rows] = np.arange(len(rows)) * 4 // len(rows)
     train, val = np.flatnonzero(in_class > 0), np.flatnonzero(in_class == 0)
-    key = hashlib.sha256(f"{name} {settings} {seed}".encode()).hexdigest()[:16]
-    trial = Path(tempfile.gettempdir(), "fieldguide-search", key)
-    trial.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(trial, identity={"recipe": name, "settings": settings, "seed": seed}, say=print)
-    session = Session(progress=True, say=print, checkpoints=checkpoints, history=trial / "history.csv")
+    directory = Path(tempfile.gettempdir(), "fieldguide-search", hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16])
+    directory.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(directory, identity=key, say=print)
+    session = Session(progress=True, say=print, checkpoints=checkpoints, history=directory / "history.csv")
     started, cpu_started = time.perf_counter(), time.process_time()
     parts = (Examples(pixels[rows], labels[rows], rows) for rows in (train, val))
     fitted = recipe.fit(TrainingData(*parts, num_classes=int(labels.max()) + 1, seed=seed, session=session))
@@ -72,14 +73,29 @@ def main() -> None:
         raise SystemExit("interrupted; the same command goes on")
     if fitted.work.get("starts", 1) > 1:
         note = f"{note}; seconds are of the last start".removeprefix("; ")
-    best = max(row["val_accuracy"] for row in fitted.history)
-    last = fitted.history[-1]["val_accuracy"]
-    with RESULTS.open("a", newline="", encoding="utf-8") as file:
-        values = (name, settings, seed, f"{best:.4f}", f"{last:.4f}", len(val), f"{seconds:.0f}", f"{cpu_seconds:.0f}", note)
-        csv.writer(file, lineterminator="\n").writerow(values)
+    row = {
+        "recipe": name,
+        "settings": settings,
+        "seed": seed,
+        "val_accuracy": f"{max(row['val_accuracy'] for row in fitted.history):.4f}",
+        "last_val_accuracy": f"{fitted.history[-1]['val_accuracy']:.4f}",
+        "num_val": len(val),
+        "seconds": f"{seconds:.0f}",
+        "cpu_seconds": f"{cpu_seconds:.0f}",
+        "note": note,
+        "dataset": dataset,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+    add_row(NAME, row)
     checkpoints.remove()
-    print(f"best {best:.4f} last {last:.4f} wall {seconds:.0f} s cpu {cpu_seconds:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    _, NAME_OF_RECIPE, FOLDER, CHANGES, *MORE = sys.argv
+    trial(
+        NAME_OF_RECIPE,
+        Path(FOLDER),
+        json.loads(CHANGES),
+        seed=int(MORE[0]) if MORE else 0,
+        note=MORE[1] if len(MORE) > 1 else "",
+    )
