@@ -45,10 +45,14 @@ def read_pictures(folder: Path, image_size: tuple[int, int]) -> tuple[np.ndarray
     return np.stack(pixels), np.array(labels)
 
 
+def settings_of(name: str, changes: Mapping[str, Any]) -> str:
+    """The settings of the recipe of that name with those changes, as a row has them."""
+    return json.dumps(with_settings(recipe_of(name), changes).to_json())
+
+
 def trial(name: str, folder: Path, changes: Mapping[str, Any], *, seed: int, note: str) -> None:
     """Trains the recipe of that name with the changed settings, and adds its row if there is none yet."""
-    recipe = with_settings(recipe_of(name), changes)
-    settings = json.dumps(recipe.to_json())
+    recipe, settings = with_settings(recipe_of(name), changes), settings_of(name, changes)
     dataset = folder.resolve().parent.name
     key = {"recipe": name, "settings": settings, "seed": str(seed), "dataset": dataset}
     if any(key.items() <= row.items() for row in read_rows(NAME)):

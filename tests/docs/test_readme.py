@@ -16,7 +16,9 @@ sys.path.append(str(ROOT / "benchmarks"))  # the benchmarks are scripts, not a p
 
 import elsewhere
 import minutes
+import parts
 import readme_table as measured
+from search import settings_of
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -68,6 +70,20 @@ def test_what_runs_elsewhere_is_told_by_the_newest_rows():
     start = {"what": "start", "run": "cats_dogs"}
     starts = [start | {"commit": commit, "seconds": seconds} for commit, seconds in (("a", "9"), ("b", "1"), ("b", "2"))]
     assert elsewhere.served(starts).splitlines()[2:] == ["| from the command to the line that it listens | 1.5 s |"]
+
+
+def test_parts_are_told_by_rows_with_the_settings_of_today():
+    def row(what, accuracy, minutes, **changes):
+        settings = settings_of("scratch", parts.settings_without(what) | changes)
+        numbers = {"last_val_accuracy": str(accuracy), "cpu_seconds": str(60 * minutes), "num_val": "500"}
+        return {"recipe": "scratch", "settings": settings, **numbers}
+
+    rows = [row("weight decay", 0.8, 8), row("nothing", 0.75, 9), row("random crops", 0.9, 4), row("random crops", 0.8, 5)]
+    assert parts.table([*rows, row("nothing", 0.1, 1, epochs=7)]).splitlines()[2:] == [
+        "| random crops | 85.0% (n = 500, 2 seeds) | 4.5 |",
+        "| weight decay | 80.0% (n = 500, 1 seed) | 8.0 |",
+        "| nothing | 75.0% (n = 500, 1 seed) | 9.0 |",
+    ]
 
 
 def test_a_cell_is_the_median_of_the_newest_run_of_each_seed():
