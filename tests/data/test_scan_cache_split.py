@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -54,6 +58,55 @@ def test_a_second_scan_decodes_nothing_and_a_new_picture_costs_only_itself(tiny_
     noisy_picture((1, 2, 3), 99).save(tiny_folder / "training_set" / "red" / "new.jpg")
     scan(index_folder(tiny_folder), SIZE, cache=cache, consumer=keep_pixels(SIZE))
     assert calls == [1]
+
+
+SLOW_SCAN = """
+import sys, time
+from pathlib import Path
+from fieldguide.data.cache import Cache
+from fieldguide.data.index import index_folder
+from fieldguide.data.scan import Consumer, scan
+from fieldguide.records import Preprocessing
+
+def means(batches):
+    for tag, pixels in batches:
+        time.sleep(0.02)
+        yield tag, pixels.mean(axis=(1, 2))
+
+with Cache(Path(sys.argv[2])) as cache:
+    scan(index_folder(sys.argv[1]), Preprocessing((16, 16)), cache=cache, consumer=Consumer("means", (3,), "float32", means))
+"""
+
+
+def test_a_scan_that_was_killed_goes_on_where_it_was(make_folder, tmp_path):
+    folder = make_folder({"train/red": 300, "train/blue": 300})
+    process = subprocess.Popen([sys.executable, "-c", SLOW_SCAN, str(folder), str(tmp_path / "cache")])
+    deadline, num_kept = time.monotonic() + 60, 0
+    while num_kept < 200 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(tmp_path / "cache" / "cache.sqlite")) as file,
+        ):
+            num_kept = file.execute("SELECT COUNT(*) FROM entries JOIN kinds ON kind = id WHERE name = 'means'").fetchone()[0]
+    process.kill()
+    process.communicate()
+    assert 200 <= num_kept < 600
+    seen = []
+
+    def means(batches):
+        for tag, pixels in batches:
+            seen.extend(range(len(pixels)))
+            yield tag, pixels.mean(axis=(1, 2))
+
+    consumer, index = Consumer("means", (3,), "float32", means), index_folder(folder)
+    with Cache(tmp_path / "cache") as cache:
+        resumed = scan(index, SIZE, cache=cache, consumer=consumer)
+    assert 0 < len(seen) <= 600 - num_kept
+    with Cache(tmp_path / "another") as cache:
+        whole = scan(index, SIZE, cache=cache, consumer=consumer)
+    assert resumed.facts == whole.facts and resumed.digests == whole.digests
+    np.testing.assert_array_equal(resumed.values, whole.values)
 
 
 def test_facts_of_an_older_kind_are_made_anew_without_asking_the_consumer_again(tiny_folder, cache, monkeypatch):
