@@ -41,7 +41,6 @@ class Finetune(Trained):
     learning_rate: float = 5e-4  # peak, after the warm-up
     warmup_epochs: float = 0.5
     average_momentum: float = 0.99
-    min_crop: float = 0.7
     brightness: float = 0.1
     contrast: float = 0.2
     saturation: float = 0.2

@@ -39,7 +39,7 @@ class Trained(Record, ABC):
     average_momentum: float = 0.998  # of the moving average of the weights, per batch; 0 turns it off
     horizontal_flip: bool = True  # turn it off where left and right matter, as for digits and letters
     test_time_flip: bool = True  # the answer is that for the picture and its mirror image together; not without horizontal_flip
-    min_crop: float = 0.5  # smallest share of height and width that a random crop keeps
+    min_crop: float = 0.7  # smallest share of height and width that a random crop keeps
     brightness: float = 0.2  # largest shift, as a share of white
     contrast: float = 0.4  # largest relative change
     saturation: float = 0.4  # largest relative change
