@@ -26,7 +26,7 @@ class Classic(FromScratch):
     filters: tuple[int, ...] = (16, 32, 64, 128)  # of the convolution in each block
     units: int = 256  # of the dense layer below the last
     dropout: float = 0.6
-    epochs: int = 85
+    epochs: int = 70
     average_momentum: float = 0.999
     cutmix: float = 0.15
 
