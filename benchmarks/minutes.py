@@ -1,6 +1,6 @@
 """Accuracy against minutes: the table in README.md and the figure of docs/concepts/from-scratch.md.
 
-From results/main-job.csv and results/finetune.csv, of the newest machine with all of its cores and default settings. Minutes
+From results/main-job.csv and results/finetune.csv, of the newest machine with all of its cores and the newest settings. Minutes
 go from the start of the process to the end of training: decoding, embedding and the audit are in them, scoring and the report
 are not. Of several seeds the median is taken. `python benchmarks/readme_table.py` writes both.
 """
@@ -56,7 +56,7 @@ def points(main_job: Sequence[Row], finetune: Sequence[Row]) -> list[Point]:
             runs[pictures, what, row["budget"]].append(row)
     found = []
     for (pictures, what, _), every in runs.items():
-        rows = newest_of_each_seed(every)
+        rows = newest_of_each_seed(row for row in every if row.get("settings") == every[-1].get("settings"))
         if those := timed(rows):
             minutes = median(float(row["training_seconds"]) for row in those) / 60
             accuracy = median(float(row["test_accuracy"]) for row in rows)

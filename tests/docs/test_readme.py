@@ -39,7 +39,8 @@ def test_minutes_are_those_until_training_ended_and_a_time_on_part_of_the_machin
     main_job = [row | dict(zip(("seed", "seconds", "test_accuracy", "note"), run, strict=True)) for run in runs]
     other = row | {"what": "mini-Xception", "seed": "0", "training_seconds": "300", "test_accuracy": "0.4", "budget": "5m"}
     finetune = [other | {"cores": cores} for cores in ("2", "1")]
-    found = minutes.points([main_job[0] | {"machine": "2 cores old", "seed": "7"}, *main_job], finetune)
+    others = [main_job[0] | {"machine": "2 cores old", "seed": "7"}, main_job[0] | {"settings": "older", "seed": "8"}]
+    found = minutes.points([*others, *main_job], finetune)
     assert [(one.what, one.minutes, one.accuracy, one.num_seeds) for one in found] == [
         ("mini-Xception", 5.0, 0.4, 1),
         ("`scratch`", 9.0, 0.7, 3),
