@@ -16,8 +16,8 @@ class Scratch(FromScratch):
 
     It selects nothing, so it learns from all training pictures; `validate` keeps some aside.
 
-    2,000 photographs of cats and dogs: test accuracy 92.35 % (n = 2,000, one seed), 31 minutes on two cores with
-    bf16, process start to report; `fieldguide train cats_dogs --recipe scratch`.
+    2,000 photographs of cats and dogs: test accuracy 92.48 % (n = 2,000, mean of 3 seeds), 30 minutes on two
+    cores with bf16, process start to report; `fieldguide train cats_dogs --recipe scratch`.
 
     Raises:
         RecipeError: if a setting is out of range; the message says the range.
