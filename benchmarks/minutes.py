@@ -1,8 +1,9 @@
 """Accuracy against minutes: the table in README.md and the figure of docs/concepts/from-scratch.md.
 
-From results/main-job.csv and results/finetune.csv, of the newest machine with all of its cores and the newest settings. Minutes
-go from the start of the process to the end of training: decoding, embedding and the audit are in them, scoring and the report
-are not. Of several seeds the median is taken. `python benchmarks/readme_table.py` writes both.
+From results/main-job.csv and results/finetune.csv, of the newest machine with all of its cores and the newest settings. Rows
+of finetune.csv do not say the defaults they were made with: those of older code stay until they are measured again.
+Minutes go from the start of the process to the end of training: decoding, embedding and the audit are in them, scoring and
+the report are not. Of several seeds the median is taken. `python benchmarks/readme_table.py` writes both.
 """
 
 from __future__ import annotations

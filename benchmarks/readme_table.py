@@ -99,7 +99,7 @@ def _cost(rows: Sequence[Row], beside: Sequence[Row]) -> str:
     time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     runs = f"{len(rows)} runs" if len(rows) > 1 else "1 run"
     if len(those) < len(rows):
-        runs = f"{len(those)} of {runs}, the others of older code or on part of the machine"
+        runs = f"{len(those)} of {runs}, the others of an older commit or on part of the machine"
     if _accuracy(rows) != _accuracy(beside):
         runs += f", {_accuracy(rows).split(' ')[0].strip('*')}"
     runs += "".join(f"; {note}" for note in sorted({row.get("note") or "" for row in those} - {""}))
