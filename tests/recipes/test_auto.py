@@ -147,5 +147,5 @@ def test_pictures_that_change_meanwhile_are_noticed(always_pays, tiny_folder, tm
         return original(split, recipe)
 
     monkeypatch.setattr("fieldguide.workflow.training.used_split", changed)
-    with pytest.raises(DatasetError, match="have changed while"):
+    with pytest.raises(DatasetError, match="has changed while"):
         train(tiny_folder, tmp_path / "auto")

@@ -20,6 +20,7 @@ from fieldguide.recipes.scratch import Scratch  # noqa: E402
 from fieldguide.training import loop, resumption  # noqa: E402
 from fieldguide.training.checkpoint import Checkpoints  # noqa: E402
 from fieldguide.training.resumption import Resumption  # noqa: E402
+from tests.conftest import noisy_picture  # noqa: E402
 from tests.recipes.test_classic import as_bytes, data, keras_logits, pictures  # noqa: E402
 
 SMALL = Scratch(
@@ -157,3 +158,46 @@ def test_a_run_has_no_validation_score_and_says_why_and_what_is_missing(tiny_fol
     assert "no validation score: nothing was chosen" in report and "nan" not in report.lower().split()
     with pytest.raises(BundleError, match=r"every training picture was learned from(.|\n)*validate=true"):
         fieldguide.load(run.directory, reject=0.02)
+
+
+@pytest.mark.parametrize(
+    ("usual", "wanted", "fitted"),
+    [
+        ((28, 28), (112, 112), (56, 56)),
+        ((375, 500), (112, 112), (112, 112)),
+        ((56, 56), (112, 112), (112, 112)),
+        ((30, 50), (112, 112), (80, 80)),  # twice the side of a square of that area
+        ((5, 5), (112, 112), (16, 16)),  # the network takes no less
+        ((28, 28), (112, 56), (80, 40)),
+        ((28, 28), (30, 30), (30, 30)),
+    ],
+)
+def test_small_pictures_are_not_enlarged_beyond_need(
+    usual: tuple[int, int], wanted: tuple[int, int], fitted: tuple[int, int]
+) -> None:
+    sizes = np.array([(4000, 3000), usual, usual, (1, 1)])
+    assert Scratch(image_size=wanted).fitted_to_pictures(sizes).image_size == fitted
+    assert Scratch(image_size=wanted, max_enlargement=100.0).fitted_to_pictures(sizes).image_size == wanted
+
+
+@pytest.fixture
+def small_pictures(tmp_path: Path) -> Path:
+    """Two classes of 12 pictures, 10 x 14 pixels."""
+    for k in range(24):
+        picture = tmp_path / "small" / ("red", "blue")[k % 2] / f"{k}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        noisy_picture(((250, 20, 20), (20, 20, 250))[k % 2], k, (10, 14)).save(picture)
+    return tmp_path / "small"
+
+
+def test_a_run_on_small_pictures_says_at_which_size_it_learned(small_pictures: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    recipe = Scratch(image_size=(64, 64), filters=(4, 8), blocks=(1, 1), epochs=1, min_steps=1, warmup_epochs=0.0)
+    run = fieldguide.train(small_pictures, out=tmp_path / "run", recipe=recipe, progress=False, say=said.append)
+    note = "The pictures are small, 10 x 14 pixels in the median: learned from at 24 x 24 instead of 64 x 64"
+    assert any(line.startswith(note) for line in said) and any(line.startswith(note) for line in run.notes)
+    assert run.settings["image_size"] == [24, 24]
+    assert "image_size=24,24" in run.environment["command"]
+    assert fieldguide.load(run.directory).image_size == (24, 24)
+    again = fieldguide.reproduce(tmp_path / "run", progress=False)
+    assert again.is_equal

@@ -106,7 +106,12 @@ class Consumer:
 
 def keep_pixels(preprocessing: Preprocessing) -> Consumer:
     """A consumer that keeps the resized pixels: (num_images, height, width, 3) uint8."""
-    return Consumer(f"pixels-{_decoding_kind(preprocessing)}", (*preprocessing.image_size, 3), "uint8")
+    return Consumer(pixels_kind(preprocessing), (*preprocessing.image_size, 3), "uint8")
+
+
+def pixels_kind(preprocessing: Preprocessing) -> str:
+    """What the cache calls resized pixels."""
+    return f"pixels-{_decoding_kind(preprocessing)}"
 
 
 def scan(
@@ -132,7 +137,7 @@ def scan(
         DatasetError: if no picture can be used.
     """
     pass_ = _Pass(index, preprocessing, cache, consumer, progress)
-    pass_.run(num_workers or _useful_workers(index))
+    pass_.run(num_workers or useful_workers(index.root, index.images))
     usable = [i for i, facts in enumerate(pass_.facts) if facts is not None and facts.reason is None]
     skipped = [
         Skipped(index.images[i].path, facts.reason, facts.message)
@@ -160,12 +165,12 @@ def scan(
     )
 
 
-def _useful_workers(index: ImageIndex) -> int:
+def useful_workers(root: str, images: Sequence[LabeledImage]) -> int:
     """How many decoding threads are quickest: files below 4 kB take less time than threads take to pass on Python's lock."""
     sizes = []
-    for image in index.images[:: max(len(index.images) // _NUM_SIZED, 1)]:
+    for image in images[:: max(len(images) // _NUM_SIZED, 1)]:
         with contextlib.suppress(OSError):
-            sizes.append(os.stat(f"{index.root}/{image.path}").st_size)
+            sizes.append(os.stat(f"{root}/{image.path}").st_size)
     return 1 if sizes and float(np.median(sizes)) < _TINY_BYTES else num_workers_that_fit()
 
 

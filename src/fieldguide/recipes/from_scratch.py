@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fieldguide.models.operations import Network
 from fieldguide.recipes.fitted import Fitted
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from fieldguide.training.loop import LoopResult
 
 OPTIMIZERS = ("adamw", "sgd")
+_SIDE_STEP = 8  # pixels; a side of pictures that are taken down is a multiple of it
 _NOTHING_HELD_OUT = (
     "There is no validation score: nothing was chosen, so that all {count:,} training pictures were learned from. For the same "
     "reason probabilities are as they came out of training, and no picture is answered none of these; a validation part in "
@@ -34,6 +39,7 @@ class FromScratch(Trained, ABC):
     optimizer: str = "adamw"  # or sgd
     max_rotation_degrees: float = 10.0
     cutmix: float = 0.0  # share of the pictures that get a rectangle of another one instead of being blended with it
+    max_enlargement: float = 2.0  # of small pictures: image_size is taken down to this many times their usual sides
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,7 +52,21 @@ class FromScratch(Trained, ABC):
         )
         check("optimizer", self.optimizer, self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
         check("cutmix", self.cutmix, 0 <= self.cutmix <= 1, "in [0, 1]")
+        check("max_enlargement", self.max_enlargement, self.max_enlargement >= 1, ">= 1")
         check("max_rotation_degrees", self.max_rotation_degrees, 0 <= self.max_rotation_degrees <= 180, "in [0, 180]")
+
+    def fitted_to_pictures(self, sizes: NDArray[np.int64]) -> Self:
+        """The same with a smaller `image_size`, of the same shape, where most pictures are small.
+
+        Args:
+            sizes: (num_images, 2), height and width of each picture in pixels.
+        """
+        wanted = math.sqrt(self.image_size[0] * self.image_size[1])
+        share = self.max_enlargement * float(np.median(np.sqrt(sizes.prod(axis=1)))) / wanted
+        if share >= 1:
+            return self
+        height, width = (max(_SIDE_STEP * round(share * side / _SIDE_STEP), self.smallest_size()) for side in self.image_size)
+        return dataclasses.replace(self, image_size=(min(height, self.image_size[0]), min(width, self.image_size[1])))
 
     @abstractmethod
     def network(self) -> Network:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from fieldguide.data.scan import Scan, take
 from fieldguide.embedding.linear_head import LinearHead
 from fieldguide.recipes.fitted import Fitted
+from fieldguide.recipes.from_scratch import FromScratch
 from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
 from fieldguide.records import Preprocessing, Split
 from fieldguide.training.session import Session
-from fieldguide.workflow.scanning import refuse_changed
 
 MOST_BYTES = 4_000_000_000  # of pixels that nobody asked for
 
@@ -49,6 +49,24 @@ def used_split(split: Split, recipe: Recipe) -> Split:
     return dataclasses.replace(split, train=np.union1d(split.train, split.val), val=np.empty(0, np.int64))
 
 
+def fitted_to_pictures(recipe: Recipe, scanned: Scan) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe with the `image_size` that suits such pictures, and a note where that is another than it has."""
+    if not isinstance(recipe, FromScratch):
+        return recipe, ()
+    sizes = np.array([facts.size for facts in scanned.facts])
+    fitted = recipe.fitted_to_pictures(sizes)
+    if fitted.image_size == recipe.image_size:
+        return recipe, ()
+    usual, now, before = (
+        f"{height:.0f} x {width:.0f}" for height, width in (np.median(sizes, axis=0), fitted.image_size, recipe.image_size)
+    )
+    note = (
+        f"The pictures are small, {usual} pixels in the median: learned from at {now} instead of {before}, which takes "
+        "less time (max_enlargement)."
+    )
+    return fitted, (note,)
+
+
 def training_data(scanned: Scan, used: Split, *, seed: int, session: Session) -> TrainingData:
     """What a recipe learns from: the training and validation parts of what was scanned."""
 
@@ -66,7 +84,7 @@ def follow(
     Args:
         first: whose recipe learned from embeddings.
         split: as it was made, before a recipe used it.
-        scan_pixels: reads the same pictures at another size.
+        scan_pixels: gives the same pictures, with their pixels at another size.
         seed: as of the first recipe.
         session: of the run.
 
@@ -90,7 +108,6 @@ def follow(
         )
     preprocessing = dataclasses.replace(first.preprocessing, image_size=recipe.image_size)
     scanned = scan_pixels(preprocessing)
-    refuse_changed(scanned, first.scanned)
     used = used_split(split, recipe)
     fitted = recipe.fit(training_data(scanned, used, seed=seed, session=session))
     before, after = _val_accuracy(first, used), (fitted.num_correct or 0) / len(used.val)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 from fieldguide.data.cache import Cache
+from fieldguide.data.pixels import read_pixels
 from fieldguide.data.scan import Consumer, Scan, keep_pixels, scan
 from fieldguide.embedding.engine import Engine
-from fieldguide.errors import DatasetError
 from fieldguide.progress import progress_bar
 from fieldguide.recipes.recipe import Recipe
 from fieldguide.recipes.registry import DEFAULT_RECIPE, recipe_of
@@ -66,11 +67,12 @@ def scan_with_progress(
         return scan(index, preprocessing, cache=cache, consumer=consumer, progress=bar.update)
 
 
-def refuse_changed(now: Scan, before: Scan) -> None:
-    """Two passes over the same folder have to find the same pictures.
+def scan_pixels(index: ImageIndex, scanned: Scan, preprocessing: Preprocessing, cache: Cache, *, progress: bool) -> Scan:
+    """The same pictures, with their pixels as `values`: what a recipe learns from that trains more than a head.
 
     Raises:
-        DatasetError: if files were changed, added to or taken from what can be read in between.
+        DatasetError: as `read_pixels`.
     """
-    if now.digests != before.digests:
-        raise DatasetError("The pictures have changed while they were learned from.\nhint: train again.")
+    with progress_bar(len(scanned.images), title="scan again", unit="pictures", shown=progress) as bar:
+        pixels = read_pixels(scanned, index.root, preprocessing, cache=cache, progress=bar.update)
+    return dataclasses.replace(scanned, values=pixels)

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from fieldguide.classifier import Classifier
 from fieldguide.data import decoding
 from fieldguide.data.cache import Cache
 from fieldguide.data.index import ALSO, describe, index_folder
-from fieldguide.data.scan import Scan, keep_pixels
+from fieldguide.data.scan import Scan
 from fieldguide.data.split import refuse_unsplittable, split_images
 from fieldguide.embedding.engine import Engine, network_of_graph, save_network
 from fieldguide.embedding.linear_head import LinearHead
@@ -43,11 +44,11 @@ from fieldguide.training.checkpoint import Checkpoints
 from fieldguide.training.session import Session
 from fieldguide.workflow.certainty import learn_from_held_out
 from fieldguide.workflow.claiming import check_same_pictures, claimed
-from fieldguide.workflow.following import Learned, follow, training_data, used_split
+from fieldguide.workflow.following import Learned, fitted_to_pictures, follow, training_data, used_split
 from fieldguide.workflow.looking import look_at
 from fieldguide.workflow.paging import gather, maps_meanwhile, page_thumbnails, remember
 from fieldguide.workflow.provenance import Stages, environment, fingerprint, train_command
-from fieldguide.workflow.scanning import Embedder, refuse_changed, scan_with_progress
+from fieldguide.workflow.scanning import Embedder, scan_pixels
 from fieldguide.workflow.scoring import evaluate_parts
 
 _MOST_SUSPECTS = 50
@@ -130,7 +131,6 @@ def train(
         "time": None if time_seconds is None else f"{time_seconds:g}s",
         "tensorboard": tensorboard,
     }
-    preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=sixteen_bit_max)
     with stages.time("index"):
         index = index_folder(
             source, also=also, group_by=group_by, exclude_classes=exclude_classes, merge_subfolders=merge_subfolders
@@ -145,10 +145,6 @@ def train(
         plan["time_seconds"] = time_seconds
     wanted = _run_folder(out, root if index.layout != "csv" else Path(source))
     with claimed(wanted, plan, say) as directory, Cache() as cache, LiveCurves(shown=progress) as curves:
-
-        def scan_pixels(wanted: Preprocessing) -> Scan:
-            return scan_with_progress(index, wanted, cache, consumer=keep_pixels(wanted), title="scan again", progress=progress)
-
         with stages.time("prepare"):
             frozen = recipe.frozen_network()
             embedder = Embedder.of(recipe, sixteen_bit_max=sixteen_bit_max, precision=precision)
@@ -170,10 +166,14 @@ def train(
             check_same_pictures(directory, index, digest)
             write_json(directory / "audit.json", audit.to_json())
             write_json(directory / "split.json", split.to_json())
+        recipe, enlarged = fitted_to_pictures(recipe, scanned)
+        for note in enlarged:
+            say(note)
+        preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=sixteen_bit_max)
+        look_again = partial(scan_pixels, index, scanned, cache=cache, progress=progress)
         if frozen is None:
             with stages.time("scan again"):
-                seen, scanned = scanned, scan_pixels(preprocessing)
-                refuse_changed(scanned, seen)
+                scanned = look_again(preprocessing)
         with stages.time("train"):
             used = used_split(split, recipe)
             identity = {**plan, "data_fingerprint": digest, "preprocessing": preprocessing.to_json()}
@@ -191,7 +191,7 @@ def train(
             learned = Learned(recipe, fitted, scanned, used, preprocessing, frozen)
         if fitted.follow_up is not None:
             with stages.time("fine-tune"):
-                learned = follow(learned, split, scan_pixels=scan_pixels, seed=seed, session=session)
+                learned = follow(learned, split, scan_pixels=look_again, seed=seed, session=session)
         fitted, scanned, used, preprocessing = learned.fitted, learned.scanned, learned.used, learned.preprocessing
         chosen = fitted.made_by or learned.recipe.name
         with stages.time("certainty"):
@@ -240,7 +240,7 @@ def train(
             page = gather(told, audit, scanned, split, embeddings, memory, seed=seed) if told else None
             with_maps = maps_meanwhile(pool, classifier, root, told, page) if told and page else lambda: None
             paths = shown_paths(audit=audit, evaluations=evaluations, suspects=doubted) + (page.paths if page else ())
-            pictures = page_thumbnails(paths, root, scanned, preprocessing, cache)
+            pictures = page_thumbnails(paths, root, scanned, embedder.preprocessing, cache)
             if pictures:
                 arrays = {path: np.frombuffer(jpeg, np.uint8) for path, jpeg in pictures.items()}
                 write_tensors(directory / "evaluation" / "thumbnails.safetensors", arrays)
@@ -261,7 +261,7 @@ def train(
                 data_fingerprint=digest,
                 history=fitted.history,
                 learning_curve=fitted.learning_curve,
-                notes=(*fitted.notes, *_notes(index, split, evaluations, changed)),
+                notes=(*enlarged, *fitted.notes, *_notes(index, split, evaluations, changed)),
                 arguments={"source": os.path.abspath(source), **options},
                 certainty=held_out.facts,
                 interrupted=fitted.interrupted,
