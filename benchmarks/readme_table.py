@@ -14,6 +14,7 @@ from statistics import median
 
 import elsewhere
 import minutes
+import parts
 from measure import Row, accuracy_cell, newest_of_each_seed, read_rows, timed
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +58,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "measured": lambda: table(read_rows("main-job")),
         "minutes": lambda: minutes.table(minutes.read_points()),
     },
+    "docs/concepts/from-scratch.md": {"parts": lambda: parts.table(read_rows("search"))},
     "docs/how-to/export.md": {"exported": lambda: elsewhere.exported(read_rows("export"))},
     "docs/how-to/serve.md": {"served": lambda: elsewhere.served(read_rows("serve"))},
 }

@@ -48,7 +48,7 @@ class Own:
 
     def to_json(self) -> dict[str, Any]:
         """The settings of the training."""
-        left_out = ("filters", "units", "dropout", "test_time_flip", "precision")
+        left_out = ("filters", "units", "dropout", "test_time_flip", "precision", "max_enlargement")
         return {name: value for name, value in self.training.to_json().items() if name not in left_out}
 
     def fit(self, data: TrainingData) -> Fitted:
