@@ -451,7 +451,9 @@ if test.correct.any():
 # a network that has already learned from a million photographs (ImageNet) and only learns the last layer.
 
 # %%
-settings = fieldguide.Classic(image_size=IMAGE_SIZE, horizontal_flip=MIRROR, epochs=EPOCHS)
+settings = fieldguide.Classic(
+    image_size=IMAGE_SIZE, horizontal_flip=MIRROR, epochs=EPOCHS, max_rotation_degrees=10.0
+)
 classic = fieldguide.train(DATASET, recipe=settings, seed=SEED, out="runs/classic")
 transfer = fieldguide.train(DATASET, recipe="transfer", seed=SEED, out="runs/transfer")
 

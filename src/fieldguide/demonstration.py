@@ -73,7 +73,8 @@ def demo(directory: Path = Path("demo"), *, say: Callable[[str], None] = print) 
     """Writes the digits, trains `classic` (a Keras CNN from scratch) and `transfer`, and says where the reports are."""
     pictures = write_digits(directory / "digits")
     # Digits have a left and a right: no mirror images. 32 px are plenty for what was 8 x 8.
-    recipes: tuple[Recipe, ...] = (Classic(image_size=(32, 32), epochs=15, horizontal_flip=False, min_crop=0.8), Transfer())
+    classic = Classic(image_size=(32, 32), epochs=15, horizontal_flip=False, min_crop=0.8, max_rotation_degrees=10.0)
+    recipes: tuple[Recipe, ...] = (classic, Transfer())
     runs = []
     for recipe in recipes:
         say(f"\n{recipe.name}: {RECIPES[recipe.name].summary}")

@@ -37,7 +37,7 @@ class FromScratch(Trained, ABC):
     """
 
     optimizer: str = "adamw"  # or sgd
-    max_rotation_degrees: float = 10.0
+    max_rotation_degrees: float = 0.0  # each picture is turned by up to so much, either way
     cutmix: float = 0.0  # share of the pictures that get a rectangle of another one instead of being blended with it
     max_enlargement: float = 2.0  # of small pictures: image_size is taken down to this many times their usual sides
 

@@ -36,7 +36,6 @@ class Scratch(FromScratch):
     average_momentum: float = 0.999
     cutmix: float = 0.3
     warmup_epochs: float = 2.0
-    max_rotation_degrees: float = 0.0
     filters: tuple[int, ...] = (32, 64, 128, 256)  # of the convolutions in each stage
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # of two convolutions each, in each stage
     grow_from: float = 4 / 7  # share of image_size that pictures have at first, in (0, 1]; 1 leaves them as they are
