@@ -140,6 +140,7 @@ def test_with_a_budget_they_grow_by_the_clock() -> None:
         ({"blocks": (1, 1)}, "blocks should be 4 numbers >= 1"),
         ({"grow_from": 1.5}, r"grow_from should be in \(0, 1\]"),
         ({"grown_at": 0.0}, r"grown_at should be in \(0, 1\]"),
+        ({"all_changes_from": 0}, "all_changes_from should be a whole number >= 1"),
         ({"cutmix": 1.5}, r"cutmix should be in \[0, 1\]"),
     ],
 )
@@ -178,6 +179,15 @@ def test_small_pictures_are_not_enlarged_beyond_need(
     sizes = np.array([(4000, 3000), usual, usual, (1, 1)])
     assert Scratch(image_size=wanted).fitted_to_pictures(sizes).image_size == fitted
     assert Scratch(image_size=wanted, max_enlargement=100.0).fitted_to_pictures(sizes).image_size == wanted
+
+
+@pytest.mark.parametrize(
+    ("epochs", "min_crop", "mixup", "cutmix"), [(6, 0.96, 0.02, 0.05), (60, 0.6, 0.2, 0.5), (200, 0.6, 0.2, 0.5)]
+)
+def test_with_few_epochs_pictures_are_changed_less(epochs: int, min_crop: float, mixup: float, cutmix: float) -> None:
+    found = Scratch(min_crop=0.6, mixup=0.2, cutmix=0.5)._settings(epochs).augmentation
+    assert (found.min_crop, found.mixup, found.cutmix) == pytest.approx((min_crop, mixup, cutmix))
+    assert found.brightness == Scratch().brightness and found.horizontal_flip
 
 
 @pytest.fixture
