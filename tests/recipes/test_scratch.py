@@ -182,7 +182,7 @@ def test_small_pictures_are_not_enlarged_beyond_need(
 
 
 @pytest.mark.parametrize(
-    ("epochs", "min_crop", "mixup", "cutmix"), [(6, 0.96, 0.02, 0.05), (60, 0.6, 0.2, 0.5), (200, 0.6, 0.2, 0.5)]
+    ("epochs", "min_crop", "mixup", "cutmix"), [(10, 0.96, 0.02, 0.05), (100, 0.6, 0.2, 0.5), (200, 0.6, 0.2, 0.5)]
 )
 def test_with_few_epochs_pictures_are_changed_less(epochs: int, min_crop: float, mixup: float, cutmix: float) -> None:
     found = Scratch(min_crop=0.6, mixup=0.2, cutmix=0.5)._settings(epochs).augmentation

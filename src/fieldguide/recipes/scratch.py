@@ -41,7 +41,7 @@ class Scratch(FromScratch):
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # of two convolutions each, in each stage
     grow_from: float = 4 / 7  # share of image_size that pictures have at first, in (0, 1]; 1 leaves them as they are
     grown_at: float = 0.8  # share of the training after which they have image_size, in (0, 1]
-    all_changes_from: int = 60  # epochs; with fewer, crops are larger and fewer pictures are mixed, in proportion
+    all_changes_from: int = 100  # epochs; with fewer, crops are larger and fewer pictures are mixed, in proportion
     validate: bool = False  # keep a validation part aside: a validation score, the temperature, the border to none of these
 
     def __post_init__(self) -> None:
