@@ -223,7 +223,7 @@ def train(variant: Variant, settings: Settings, train: Part, val: Part, *, seed:
     keras.backend.clear_session()
     make_deterministic(seed)
     model = build(variant, settings)
-    recipe = Classic(**asdict(settings), min_steps=0, saturation=0.0, mixup=0.0, cutmix=0.0)
+    recipe = Classic(**asdict(settings), min_steps=0, saturation=0.0, mixup=0.0, cutmix=0.0, all_changes_from=1)
     parts = (Examples(part.pixels, part.labels, np.arange(len(part.labels))) for part in (train, val))
     return model, recipe.train_model(model, TrainingData(*parts, num_classes=10, seed=seed))
 

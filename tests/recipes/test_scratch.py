@@ -181,13 +181,37 @@ def test_small_pictures_are_not_enlarged_beyond_need(
     assert Scratch(image_size=wanted, max_enlargement=100.0).fitted_to_pictures(sizes).image_size == wanted
 
 
-@pytest.mark.parametrize(
-    ("epochs", "min_crop", "mixup", "cutmix"), [(10, 0.96, 0.02, 0.05), (100, 0.6, 0.2, 0.5), (200, 0.6, 0.2, 0.5)]
-)
-def test_with_few_epochs_pictures_are_changed_less(epochs: int, min_crop: float, mixup: float, cutmix: float) -> None:
-    found = Scratch(min_crop=0.6, mixup=0.2, cutmix=0.5)._settings(epochs).augmentation
-    assert (found.min_crop, found.mixup, found.cutmix) == pytest.approx((min_crop, mixup, cutmix))
-    assert found.brightness == Scratch().brightness and found.horizontal_flip
+def strengths(monkeypatch: pytest.MonkeyPatch, all_changes_from: int, **session: Any) -> list[float]:
+    """Of crops and mixing, in each epoch of a training."""
+    found = {}
+    original = loop.training_batches
+
+    def recorded(*args: Any, strength_of_epoch: Any, **more: Any) -> Any:
+        def strength(epoch: int) -> float:
+            found.setdefault(epoch, strength_of_epoch(epoch))
+            return found[epoch]
+
+        return original(*args, strength_of_epoch=strength, **more)
+
+    monkeypatch.setattr(loop, "training_batches", recorded)
+    fit(replace(SMALL, all_changes_from=all_changes_from), **session)
+    return [found[epoch] for epoch in sorted(found)]
+
+
+@pytest.mark.parametrize(("all_changes_from", "strength"), [(3, 1.0), (100, 0.04)])
+def test_with_few_epochs_pictures_are_changed_less(
+    monkeypatch: pytest.MonkeyPatch, all_changes_from: int, strength: float
+) -> None:
+    found = strengths(monkeypatch, all_changes_from)
+    assert found == pytest.approx([strength] * len(found)) and len(found) >= SMALL.epochs
+
+
+def test_by_the_clock_they_are_changed_as_much_as_there_will_be_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    found = strengths(monkeypatch, 1000, deadline=time.perf_counter() + 6.0)
+    assert found[0] == 0.0  # who knows how many there will be
+    assert found[-1] == pytest.approx(len(found) / 1000, rel=0.5) and found[-1] < 1
 
 
 @pytest.fixture

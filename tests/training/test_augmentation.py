@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -132,3 +134,24 @@ def test_without_mixup_pictures_and_labels_are_passed_on(pixels: np.ndarray) -> 
     x, y = mixed(pixels, labels, (1, 2), 0.0)
     np.testing.assert_array_equal(x, pixels)
     np.testing.assert_array_equal(y, labels)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 10.0])
+def test_without_strength_nothing_is_cut_off_or_mixed(pixels: np.ndarray, degrees: float) -> None:
+    def changed(strength: float, **settings: Any) -> np.ndarray:
+        augmentation = Augmentation(brightness=0.2, max_rotation_degrees=degrees, **settings)
+        seed = tf.constant((3, 4), tf.int64)
+        return augment(tf.constant(pixels), seed, augmentation, strength=tf.constant(strength)).numpy()
+
+    np.testing.assert_array_equal(changed(0.0, min_crop=0.5), changed(1.0, min_crop=1.0))
+    np.testing.assert_allclose(changed(0.5, min_crop=0.5), changed(1.0, min_crop=0.75), atol=1e-3)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_strength_is_the_share_of_pictures_that_are_mixed(strength: float) -> None:
+    count = 4000
+    labels = np.tile(np.eye(2, dtype=np.float32), (count // 2, 1))
+    pixels = tf.zeros((count, 32, 32, 3))
+    settings = Augmentation(mixup=5.0, cutmix=0.5)  # a blend of these is never one picture alone
+    _, y = mix(pixels, tf.constant(labels), tf.constant((1, 2), tf.int64), settings, tf.constant(strength))
+    assert (y.numpy().max(axis=1) < 1).mean() == pytest.approx(strength, abs=0.12 * strength)

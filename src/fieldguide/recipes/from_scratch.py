@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fieldguide.models.operations import Network
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.recipe import TrainingData
-from fieldguide.recipes.trained import Trained, check
+from fieldguide.recipes.trained import Trained, check, check_whole
 
 if TYPE_CHECKING:
     from fieldguide.training.loop import LoopResult
@@ -39,6 +39,7 @@ class FromScratch(Trained, ABC):
     optimizer: str = "adamw"  # or sgd
     max_rotation_degrees: float = 0.0  # each picture is turned by up to so much, either way
     cutmix: float = 0.0  # share of the pictures that get a rectangle of another one instead of being blended with it
+    all_changes_from: int = 70  # epochs; where there are fewer, crops are larger and fewer pictures mixed, in proportion
     max_enlargement: float = 2.0  # of small pictures: image_size is taken down to this many times their usual sides
 
     def __post_init__(self) -> None:
@@ -52,6 +53,7 @@ class FromScratch(Trained, ABC):
         )
         check("optimizer", self.optimizer, self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
         check("cutmix", self.cutmix, 0 <= self.cutmix <= 1, "in [0, 1]")
+        check_whole("all_changes_from", self.all_changes_from)
         check("max_enlargement", self.max_enlargement, self.max_enlargement >= 1, ">= 1")
         check("max_rotation_degrees", self.max_rotation_degrees, 0 <= self.max_rotation_degrees <= 180, "in [0, 180]")
 
@@ -156,6 +158,7 @@ class FromScratch(Trained, ABC):
         return self._loop_settings(
             epochs,
             optimizer=self.optimizer,
+            all_changes_from=self.all_changes_from,
             max_rotation_degrees=self.max_rotation_degrees,
             cutmix=self.cutmix,
         )

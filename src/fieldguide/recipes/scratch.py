@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fieldguide.models.operations import Network
 from fieldguide.recipes.from_scratch import FromScratch
-from fieldguide.recipes.trained import check, check_whole
+from fieldguide.recipes.trained import check
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,12 @@ class Scratch(FromScratch):
     weight_decay: float = 0.0005
     average_momentum: float = 0.999
     cutmix: float = 0.3
+    all_changes_from: int = 100
     warmup_epochs: float = 2.0
     filters: tuple[int, ...] = (32, 64, 128, 256)  # of the convolutions in each stage
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # of two convolutions each, in each stage
     grow_from: float = 4 / 7  # share of image_size that pictures have at first, in (0, 1]; 1 leaves them as they are
     grown_at: float = 0.8  # share of the training after which they have image_size, in (0, 1]
-    all_changes_from: int = 100  # epochs; with fewer, crops are larger and fewer pictures are mixed, in proportion
     validate: bool = False  # keep a validation part aside: a validation score, the temperature, the border to none of these
 
     def __post_init__(self) -> None:
@@ -53,7 +52,6 @@ class Scratch(FromScratch):
             len(self.blocks) == len(self.filters) and min(self.blocks) >= 1,
             f"{len(self.filters)} numbers >= 1, one for each of filters",
         )
-        check_whole("all_changes_from", self.all_changes_from)
         for name in ("grow_from", "grown_at"):
             check(name, getattr(self, name), 0 < getattr(self, name) <= 1, "in (0, 1]")
 
@@ -66,17 +64,6 @@ class Scratch(FromScratch):
         """The architecture and its numbers."""
         options = {"filters": self.filters, "blocks": self.blocks, "test_time_flip": self.answers_for_mirrored}
         return Network("residual", self.image_size, options)
-
-    def _settings(self, epochs: int) -> Any:
-        """In few epochs there is no time to learn from pictures that are made hard: crops and mixing are milder then."""
-        share = min(1.0, epochs / self.all_changes_from)
-        milder = dataclasses.replace(
-            self,
-            min_crop=1.0 - share * (1.0 - self.min_crop),
-            mixup=share * self.mixup,
-            cutmix=share * self.cutmix,
-        )
-        return FromScratch._settings(milder, epochs)
 
     def smallest_size(self) -> int:
         """Of the sides of pictures, in pixels: the stem and each stage but the first halve them."""

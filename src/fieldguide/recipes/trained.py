@@ -120,12 +120,15 @@ class Trained(Record, ABC):
         precision = available_precision() if self.precision == "auto" else self.precision
         return "mixed_bfloat16" if precision == "bf16" else "float32"
 
-    def _loop_settings(self, epochs: int, *, optimizer: str = "adamw", **augmentation: float) -> Any:
+    def _loop_settings(
+        self, epochs: int, *, optimizer: str = "adamw", all_changes_from: int | None = None, **augmentation: float
+    ) -> Any:
         """The `training.loop.LoopSettings` of these settings.
 
         Args:
             epochs: to train for.
             optimizer: adamw or sgd.
+            all_changes_from: epochs; see `LoopSettings`.
             augmentation: of `training.augmentation.Augmentation`, what these settings do not say.
         """
         from fieldguide.training.augmentation import Augmentation
@@ -149,6 +152,7 @@ class Trained(Record, ABC):
                 mixup=self.mixup,
                 **augmentation,
             ),
+            all_changes_from=all_changes_from,
             growing=self.growing(),
         )
 

@@ -28,7 +28,7 @@ class Augmentation:
     cutmix: float = 0.0  # share of the pictures that get a rectangle of another one instead of being mixed with it, in [0, 1]
 
 
-def augment(pixels: Any, seed: Any, settings: Augmentation, size: Any = None) -> Any:
+def augment(pixels: Any, seed: Any, settings: Augmentation, size: Any = None, strength: Any = 1.0) -> Any:
     """Each picture of a batch, changed by its own random draw.
 
     Args:
@@ -37,13 +37,14 @@ def augment(pixels: Any, seed: Any, settings: Augmentation, size: Any = None) ->
         settings: how far the changes go.
         size: int tensor (height, width) of the result, at most half as large again smaller than the pictures, for nothing
             is averaged; None leaves it as it is.
+        strength: number or tensor in [0, 1]: share of what `min_crop` allows to cut off that may be cut off.
 
     Returns:
         float32 tensor of values in [0, 255], (batch, *size, 3).
     """
     geometry_seed, colour_seed = tf.unstack(tf.random.split(seed, num=2))
     x = tf.cast(pixels, tf.float32)
-    x = _crop_turn_and_flip(x, geometry_seed, settings, tf.shape(pixels)[1:3] if size is None else size)
+    x = _crop_turn_and_flip(x, geometry_seed, settings, tf.shape(pixels)[1:3] if size is None else size, strength)
     x = tf.clip_by_value(_change_light(x, colour_seed, settings), 0.0, 255.0)
     return tf.ensure_shape(x, pixels.shape if size is None else (pixels.shape[0], None, None, 3))  # sampling forgets it
 
@@ -53,11 +54,11 @@ def as_pixels(values: Any) -> Any:
     return tf.cast(values + 0.5, tf.uint8)
 
 
-def _crop_turn_and_flip(x: Any, seed: Any, settings: Augmentation, size: Any) -> Any:
+def _crop_turn_and_flip(x: Any, seed: Any, settings: Augmentation, size: Any, strength: Any) -> Any:
     shape = tf.shape(x)
     draws = tf.random.stateless_uniform((7, shape[0]), seed)
     # One draw for the size, one each that lets height and width differ by up to half of the range.
-    room = 1.0 - settings.min_crop
+    room = strength * (1.0 - settings.min_crop)
     scale = tf.stack([1.0 - room * (draws[0] + draws[1]) / 2, 1.0 - room * (draws[0] + draws[2]) / 2])  # (2, batch)
     center = tf.cast(shape[1:3] - 1, tf.float32)[:, None] / 2
     middle = center + (2.0 * draws[3:5] - 1.0) * (1.0 - scale) * center  # of the crop, in pixels: (2, batch)
@@ -87,7 +88,7 @@ def _crop_turn_and_flip(x: Any, seed: Any, settings: Augmentation, size: Any) ->
     )
 
 
-def mix(values: Any, labels: Any, seed: Any, settings: Augmentation) -> tuple[Any, Any]:
+def mix(values: Any, labels: Any, seed: Any, settings: Augmentation, strength: Any = 1.0) -> tuple[Any, Any]:
     """Mixup and CutMix: each picture of a batch blended with the one before it, or given a part of it; its label likewise.
 
     Args:
@@ -95,6 +96,7 @@ def mix(values: Any, labels: Any, seed: Any, settings: Augmentation) -> tuple[An
         labels: one-hot, float32 tensor, (batch, num_classes).
         seed: int tensor of shape (2,); equal seeds give equal results.
         settings: `mixup` is the alpha of the draw, `cutmix` the share of the pictures that are given a part.
+        strength: number or tensor in [0, 1]: share of the pictures that are mixed at all.
 
     Source: Zhang et al. 2018, https://arxiv.org/abs/1710.09412; Yun et al. 2019, https://arxiv.org/abs/1905.04899.
     """
@@ -102,11 +104,13 @@ def mix(values: Any, labels: Any, seed: Any, settings: Augmentation) -> tuple[An
         return values, labels
     blend_seed, cut_seed = (seed, seed) if settings.cutmix == 0 else tf.unstack(tf.random.split(seed, num=2))
     count = tf.shape(values)[0]
-    share = _share_of_blends(count, blend_seed, settings.mixup)[:, None]  # of each picture in what becomes of it: (batch, 1)
+    is_mixed = (tf.random.stateless_uniform((count,), tf.random.fold_in(seed, 1)) < strength)[:, None]
+    share = _share_of_blends(count, blend_seed, settings.mixup)[:, None]
+    share = tf.where(is_mixed, share, 1.0)  # of each picture in what becomes of it: (batch, 1)
     weights = share[:, None]  # the same for each of its values: (batch, 1 or height, 1 or 3 * width)
     if settings.cutmix:
         draws = tf.random.stateless_uniform((4, count), cut_seed)  # whether, how large, where
-        is_cut = (draws[0] < settings.cutmix)[:, None]
+        is_cut = tf.logical_and(draws[0] < settings.cutmix, is_mixed[:, 0])[:, None]
         side = tf.sqrt(0.5 * draws[1])  # of the rectangle, as a share of the picture's: its area is a half at most
         rows = _between(draws[2] * (1.0 - side), side, tf.shape(values)[1])
         columns = _between(draws[3] * (1.0 - side), side, tf.shape(values)[2])

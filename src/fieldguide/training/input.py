@@ -39,6 +39,7 @@ def training_batches(
     augmentation: Augmentation,
     start: tuple[int, int] = (0, 0),
     size_of_epoch: Callable[[int], tuple[int, int]] | None = None,
+    strength_of_epoch: Callable[[int], float] = lambda epoch: 1.0,
 ) -> Any:
     """A `tf.data.Dataset` of (pixels uint8, one-hot labels float32) that goes through epoch after epoch without end.
 
@@ -51,25 +52,27 @@ def training_batches(
         augmentation: what is done to each picture.
         start: (epoch, step) of the first batch, both counted from 0; what comes before is skipped, and costs nothing.
         size_of_epoch: (height, width) of the batches of an epoch, counted from 0, where it is not that of the pictures.
+        strength_of_epoch: of crops and mixing in an epoch; see `augment`.
     """
     first_epoch, first_step = start
 
-    def batches() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]]:
+    def batches() -> Iterator[tuple[Any, ...]]:
         for epoch in itertools.count(first_epoch):
             skipped = first_step if epoch == first_epoch else 0
             rows_of_steps = epoch_batches(len(labels), batch_size=batch_size, seed=seed, epoch=epoch)
             for step, rows in enumerate(rows_of_steps[skipped:], start=skipped):
                 key = np.random.SeedSequence((seed, epoch, step)).generate_state(2).astype(np.int64)
                 size = pixels.shape[1:3] if size_of_epoch is None else size_of_epoch(epoch)
-                yield pixels[rows], labels[rows], key, np.array(size, np.int32)
+                yield pixels[rows], labels[rows], key, np.array(size, np.int32), np.float32(strength_of_epoch(epoch))
 
-    signature = (*_signature(pixels), tf.TensorSpec((2,), tf.int64), tf.TensorSpec((2,), tf.int32))
+    numbers = (tf.TensorSpec((2,), tf.int64), tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.float32))
+    signature = (*_signature(pixels), *numbers)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
 
-    def changed(x: Any, y: Any, key: Any, size: Any) -> tuple[Any, Any]:
+    def changed(x: Any, y: Any, key: Any, size: Any, strength: Any) -> tuple[Any, Any]:
         of_each, of_pairs = tf.unstack(tf.random.split(key, num=2))
-        x = augment(x, of_each, augmentation, None if size_of_epoch is None else size)
-        x, y = mix(x, tf.one_hot(y, num_classes), of_pairs, augmentation)
+        x = augment(x, of_each, augmentation, None if size_of_epoch is None else size, strength)
+        x, y = mix(x, tf.one_hot(y, num_classes), of_pairs, augmentation, strength)
         return as_pixels(x), y
 
     return _with_options(dataset.map(changed).prefetch(4))

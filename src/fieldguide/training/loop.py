@@ -79,6 +79,7 @@ class LoopSettings:
     warmup_epochs: float
     average_momentum: float  # of the moving average of the weights; 0 keeps the weights as they are
     augmentation: Augmentation
+    all_changes_from: int | None = None  # epochs, with fewer of which crops and mixing are milder; None: never
     growing: GrowingSize | None = None  # of the pictures that are learned from; None keeps their size
 
 
@@ -185,6 +186,13 @@ def fit_model(
             def size_of_epoch(epoch: int) -> tuple[int, int]:
                 return growing.at(epoch / epochs if budget is None else budget.share)
 
+        def strength_of_epoch(epoch: int) -> float:
+            if settings.all_changes_from is None:
+                return 1.0
+            # By the clock there will be as many as there were, over the share of the time; before the first one, who knows.
+            num_epochs = epochs if budget is None else epoch / max(budget.share, 1e-6)
+            return min(1.0, num_epochs / settings.all_changes_from)
+
         def fit(until: int) -> None:
             train = training_batches(
                 train_pixels,
@@ -195,6 +203,7 @@ def fit_model(
                 augmentation=settings.augmentation,
                 start=(position.epoch, position.step),
                 size_of_epoch=size_of_epoch,
+                strength_of_epoch=strength_of_epoch,
             )
             model.fit(
                 train,
