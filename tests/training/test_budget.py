@@ -59,6 +59,17 @@ def test_the_rate_is_that_of_the_schedule_with_time_in_the_place_of_steps(monkey
         assert budget.rate() == pytest.approx(float(schedule(moment)), abs=1e-6)
 
 
+def test_the_epochs_to_come_are_told_from_those_that_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(budget_module.time, "perf_counter", lambda: now)
+    budget = TimeBudget(deadline=100.0, learning_rate=0.4, warmup_share=0.1, validation_share=0.2)
+    assert budget.num_epochs(0) == 0.0
+    now = 20.0
+    assert budget.num_epochs(0) == 0.0 and budget.num_epochs(3) == pytest.approx(15.0)
+    now = 100.0
+    assert budget.num_epochs(16) == pytest.approx(16.0)
+
+
 def test_what_was_cut_off_goes_on_with_the_share_that_was_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(resumption, "INTERVAL_SECONDS", 0.0)
     checkpoints = Checkpoints(tmp_path / "checkpoints", identity={})

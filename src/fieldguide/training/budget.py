@@ -55,6 +55,10 @@ class TimeBudget(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         """Whether there is no time for another step and its validation."""
         return time.perf_counter() + self._step_seconds + self._reserve() >= self._deadline
 
+    def num_epochs(self, num_ended: int) -> float:
+        """How many epochs there will be, if so many have ended by now; 0 before the first has."""
+        return num_ended / max(self.share, 1e-6)
+
     def rate(self) -> float:
         """The learning rate of this moment."""
         share = self.share

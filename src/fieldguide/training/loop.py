@@ -189,8 +189,7 @@ def fit_model(
         def strength_of_epoch(epoch: int) -> float:
             if settings.all_changes_from is None:
                 return 1.0
-            # By the clock there will be as many as there were, over the share of the time; before the first one, who knows.
-            num_epochs = epochs if budget is None else epoch / max(budget.share, 1e-6)
+            num_epochs = epochs if budget is None else budget.num_epochs(epoch)
             return min(1.0, num_epochs / settings.all_changes_from)
 
         def fit(until: int) -> None:
