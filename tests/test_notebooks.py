@@ -167,7 +167,7 @@ def test_the_cnn_notebook_runs_from_top_to_bottom(monkeypatch, shared_cache):
     notebook = build.notebook_of(script("cnn.py"))
     # As it stands but for the length of training, which a test of the way through does not need.
     change(notebook, "EPOCHS = 15 if is_digits", "EPOCHS = 3 if is_digits")
-    change(notebook, "epochs=EPOCHS)\nclassic", "epochs=EPOCHS, min_steps=0)\nclassic")
+    change(notebook, "max_rotation_degrees=10.0\n)\nclassic", "max_rotation_degrees=10.0, min_steps=0\n)\nclassic")
     build.execute(notebook)
     assert build.problems(notebook) == []
 
