@@ -3,8 +3,8 @@
     python benchmarks/parts.py DATASET/training_set [SEED ...]
 
 Each run is a trial of search.py, with its row in results/search.csv; what has a row is passed over, so that a run that was
-stopped goes on. The table of all rows is printed in the end. Pictures are smaller and rounds half as many as in the default,
-for some eight minutes a run; with fewer rounds the same parts cost more than they bring.
+stopped goes on. The table of all rows is printed in the end. Pictures are smaller and rounds fewer than in the default,
+for some ten minutes of processor a run.
 """
 
 from __future__ import annotations

@@ -182,20 +182,21 @@ def test_small_pictures_are_not_enlarged_beyond_need(
 
 
 def strengths(monkeypatch: pytest.MonkeyPatch, all_changes_from: int, **session: Any) -> list[float]:
-    """Of crops and mixing, in each epoch of a training."""
-    found = {}
+    """Of crops and mixing, as a training asks for them."""
+    asked: list[tuple[int, float]] = []
     original = loop.training_batches
 
     def recorded(*args: Any, strength_of_epoch: Any, **more: Any) -> Any:
         def strength(epoch: int) -> float:
-            found.setdefault(epoch, strength_of_epoch(epoch))
-            return found[epoch]
+            asked.append((epoch, strength_of_epoch(epoch)))
+            return asked[-1][1]
 
         return original(*args, strength_of_epoch=strength, **more)
 
     monkeypatch.setattr(loop, "training_batches", recorded)
     fit(replace(SMALL, all_changes_from=all_changes_from), **session)
-    return [found[epoch] for epoch in sorted(found)]
+    assert [epoch for epoch, _ in asked] == list(range(len(asked)))  # once as each epoch begins: within it the clock goes on
+    return [strength for _, strength in asked]
 
 
 @pytest.mark.parametrize(("all_changes_from", "strength"), [(3, 1.0), (100, 0.04)])

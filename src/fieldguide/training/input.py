@@ -52,18 +52,19 @@ def training_batches(
         augmentation: what is done to each picture.
         start: (epoch, step) of the first batch, both counted from 0; what comes before is skipped, and costs nothing.
         size_of_epoch: (height, width) of the batches of an epoch, counted from 0, where it is not that of the pictures.
-        strength_of_epoch: of crops and mixing in an epoch; see `augment`.
+        strength_of_epoch: of crops and mixing in an epoch, asked as it begins; see `augment`.
     """
     first_epoch, first_step = start
 
     def batches() -> Iterator[tuple[Any, ...]]:
         for epoch in itertools.count(first_epoch):
             skipped = first_step if epoch == first_epoch else 0
+            strength = np.float32(strength_of_epoch(epoch))
             rows_of_steps = epoch_batches(len(labels), batch_size=batch_size, seed=seed, epoch=epoch)
             for step, rows in enumerate(rows_of_steps[skipped:], start=skipped):
                 key = np.random.SeedSequence((seed, epoch, step)).generate_state(2).astype(np.int64)
                 size = pixels.shape[1:3] if size_of_epoch is None else size_of_epoch(epoch)
-                yield pixels[rows], labels[rows], key, np.array(size, np.int32), np.float32(strength_of_epoch(epoch))
+                yield pixels[rows], labels[rows], key, np.array(size, np.int32), strength
 
     numbers = (tf.TensorSpec((2,), tf.int64), tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.float32))
     signature = (*_signature(pixels), *numbers)

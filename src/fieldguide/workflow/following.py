@@ -62,7 +62,7 @@ def fitted_to_pictures(recipe: Recipe, scanned: Scan) -> tuple[Recipe, tuple[str
     )
     note = (
         f"The pictures are small, {usual} pixels in the median: learned from at {now} instead of {before}, which takes "
-        "less time (max_enlargement)."
+        f"less time. A larger max_enlargement than {recipe.max_enlargement:g} allows more."
     )
     return fitted, (note,)
 

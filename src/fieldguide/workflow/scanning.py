@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fieldguide.data.cache import Cache
 from fieldguide.data.pixels import read_pixels
-from fieldguide.data.scan import Consumer, Scan, keep_pixels, scan
+from fieldguide.data.scan import Consumer, Scan, pixels_kind, scan
 from fieldguide.embedding.engine import Engine
 from fieldguide.progress import progress_bar
 from fieldguide.recipes.recipe import Recipe
@@ -46,10 +46,10 @@ class Embedder:
 
     def _consumer(self, num_images: int) -> Consumer:
         """Names the embeddings in the cache by everything they depend on."""
-        pixels_kind = keep_pixels(self.preprocessing).kind
+        size_and_decoder = pixels_kind(self.preprocessing)
         network_hash = sha256_file(self.network)[:16] + sha256_file(self.network.with_suffix(".bin"))[:16]
         dtype = "float16" if num_images > HALF_PRECISION_FROM else "float32"
-        kind = f"embedding-{network_hash}-{self.engine.precision}-{dtype}-{pixels_kind}"
+        kind = f"embedding-{network_hash}-{self.engine.precision}-{dtype}-{size_and_decoder}"
         return Consumer(kind, (self.engine.embedding_size,), dtype, self.engine.embed_stream)
 
 
