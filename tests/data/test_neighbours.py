@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
-from fieldguide.data.neighbours import nearest
+from fieldguide.data.neighbours import nearest, principal_axes
 
 
 @pytest.mark.parametrize("count", [2, 40, 330, 3001])
@@ -25,3 +26,16 @@ def test_blocks_of_columns_are_put_together(monkeypatch):
     monkeypatch.setattr("fieldguide.data.neighbours._COLUMNS_PER_BLOCK", 350)
     monkeypatch.setattr("fieldguide.data.neighbours._ROWS_PER_BLOCK", 64)
     assert (nearest(vectors, vectors, 5).positions == whole.positions).all()
+
+
+def test_axes_are_found_with_one_thread_of_blas(monkeypatch):
+    """With more, each step of a small factorisation waits for all of them: seconds, where another program has a core."""
+    original, found = np.linalg.qr, []
+
+    def watched(matrix):
+        found.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+        return original(matrix)
+
+    monkeypatch.setattr(np.linalg, "qr", watched)
+    principal_axes(np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32), num_axes=8)
+    assert found and set(found) == {1}

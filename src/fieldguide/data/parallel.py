@@ -52,10 +52,15 @@ def in_order(
                 task.cancel()
 
 
+def one_blas_thread() -> contextlib.AbstractContextManager[object]:
+    """Keeps BLAS to one thread: several wait for each other spinning, and for long when another program needs a core."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
 @contextlib.contextmanager
 def own_threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads for matrix products, one BLAS thread in each: BLAS's own wait spinning when another program needs a core."""
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    """Threads for matrix products, one BLAS thread in each."""
+    with one_blas_thread(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield pool
 
 
