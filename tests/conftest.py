@@ -41,6 +41,21 @@ def as_bytes(image: Image.Image, format_name: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+TINY = {f"training_set/{hue}": 20 for hue in HUES} | {f"test_set/{hue}": 6 for hue in HUES}
+
+
+def write_folder(root: Path, counts: dict[str, int], *, first_seed: int = 0) -> Path:
+    """Writes that many JPEGs into each folder under `root`: {"train/red": 5, "test/red": 2}."""
+    seed = first_seed
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        color = HUES.get(Path(name).name, (128, 128, 128))
+        for number in range(count):
+            noisy_picture(color, seed).save(root / name / f"{number:03d}.jpg")
+            seed += 1
+    return root
+
+
 def cli(*arguments: str) -> int:
     """Runs the command line in this process; returns its exit status."""
     with pytest.raises(SystemExit) as caught:
@@ -62,27 +77,18 @@ def _own_cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    """make_folder({"train/red": 5, "test/red": 2}) writes that many JPEGs per folder."""
+    """`write_folder`, into a folder of the test's own."""
 
     def make(counts: dict[str, int], *, root: Path | None = None, first_seed: int = 0) -> Path:
-        folder = root or tmp_path / "dataset"
-        seed = first_seed
-        for name, count in counts.items():
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            color = HUES.get(Path(name).name, (128, 128, 128))
-            for number in range(count):
-                noisy_picture(color, seed).save(folder / name / f"{number:03d}.jpg")
-                seed += 1
-        return folder
+        return write_folder(root or tmp_path / "dataset", counts, first_seed=first_seed)
 
     return make
 
 
 @pytest.fixture
-def tiny_folder(make_folder: Callable[..., Path]) -> Path:
+def tiny_folder(tmp_path: Path) -> Path:
     """Three colors, 20 training and 6 test pictures each."""
-    counts = {f"training_set/{hue}": 20 for hue in HUES} | {f"test_set/{hue}": 6 for hue in HUES}
-    return make_folder(counts)
+    return write_folder(tmp_path / "dataset", TINY)
 
 
 @pytest.fixture(scope="session")

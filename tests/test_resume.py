@@ -19,6 +19,7 @@ from fieldguide.cli import main
 from fieldguide.errors import DatasetError, FieldguideError, RecipeError
 from fieldguide.recipes import registry
 from fieldguide.records import Run
+from tests.conftest import TINY, write_folder
 
 SETTINGS = {"image_size": (32, 32), "filters": (8, 16), "units": 16, "epochs": 5, "min_steps": 0, "batch_size": 4}
 RECIPE = fieldguide.Classic(**SETTINGS)
@@ -66,7 +67,16 @@ def without_seconds(run: Run) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in run.history]
 
 
-def test_killed_twice_at_any_moment_it_ends_with_the_same_bytes(tiny_folder: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of RECIPE on a `tiny_folder` that nobody stopped."""
+    folder = write_folder(tmp_path_factory.mktemp("whole") / "dataset", TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIELDGUIDE_CACHE", str(shared_cache))
+        return fieldguide.train(folder, out=folder.parent / "run", recipe=RECIPE, progress=False)
+
+
+def test_killed_twice_at_any_moment_it_ends_with_the_same_bytes(tiny_folder: Path, tmp_path: Path, whole: Run) -> None:
     out = tmp_path / "killed"
     for step in (STEPS // 2, 2 * STEPS + 5):
         process = start(tiny_folder, out)
@@ -77,14 +87,13 @@ def test_killed_twice_at_any_moment_it_ends_with_the_same_bytes(tiny_folder: Pat
     said: list[str] = []
     resumed = fieldguide.train(tiny_folder, out=out, recipe=RECIPE, progress=False, say=said.append)
     assert any("goes on" in line for line in said) and any("going on after step" in line for line in said)
-    whole = fieldguide.train(tiny_folder, out=tmp_path / "whole", recipe=RECIPE, progress=False)
     assert shipped(resumed) == shipped(whole)
     assert without_seconds(resumed) == without_seconds(whole)
     assert resumed.scores["test"]["accuracy"] == whole.scores["test"]["accuracy"]
     assert resumed.work["steps"] == whole.work["steps"] == 5 * STEPS
     assert resumed.work["starts"] == 3 and resumed.work["repeated_steps"] >= 0
     assert json.loads((out / "run.json").read_text())["work"] == dict(resumed.work)
-    assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
+    assert {path.name for path in out.iterdir()} == {path.name for path in Path(whole.directory).iterdir()}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking it")
@@ -94,6 +103,7 @@ def test_a_signal_leaves_a_model_that_predicts_and_a_run_that_goes_on(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    whole: Run,
     name: str,
     status: int,
 ) -> None:
@@ -126,7 +136,6 @@ def test_a_signal_leaves_a_model_that_predicts_and_a_run_that_goes_on(
     values = json.loads((out / "run.json").read_text())
     assert values["interrupted"] is None and len(values["history"]) == 5
     assert values["work"] == {"steps": 5 * STEPS, "repeated_steps": 0, "starts": 2}
-    whole = fieldguide.train(tiny_folder, out=tmp_path / "whole", recipe=RECIPE, progress=False)
     assert (out / "bundle" / "weights.safetensors").read_bytes() == shipped(whole)["bundle/weights.safetensors"]
     assert not (out / "checkpoints").exists()
 

@@ -43,6 +43,18 @@ def fit(recipe: Scratch = SMALL, **session: Any) -> Fitted:
     return recipe.fit(data(pictures(100, 1), NOBODY, **session))
 
 
+@pytest.fixture(scope="module")
+def whole() -> Fitted:
+    """A training that nobody stopped."""
+    return fit()
+
+
+@pytest.fixture(scope="module")
+def watched() -> Fitted:
+    """The same with a validation part."""
+    return SMALL.fit(data(pictures(100, 1), pictures(70, 2)))
+
+
 def test_it_learns_three_hues_from_every_picture_and_keeps_the_last_average() -> None:
     result = fit(Scratch.from_json({**SMALL.to_json(), "epochs": 12, "mixup": 0.0, "average_momentum": 0.9}))
     pixels, labels = pictures(70, 2)
@@ -67,16 +79,14 @@ def test_many_pictures_are_seen_less_often_and_that_is_said() -> None:
     assert result.notes[0] == "100 training pictures are many: 2 epochs instead of 4."
 
 
-def test_a_validation_part_is_scored_where_there_is_one() -> None:
-    result = SMALL.fit(data(pictures(100, 1), pictures(70, 2)))
-    assert "val_accuracy" in result.history[0]
-    assert result.notes == ()
+def test_a_validation_part_is_scored_where_there_is_one(watched: Fitted) -> None:
+    assert "val_accuracy" in watched.history[0]
+    assert watched.notes == ()
 
 
-def test_a_validation_part_changes_nothing_before_the_choice() -> None:
-    """The first epoch ends with the same loss, whether or not it is validated."""
-    alone, watched = fit(), SMALL.fit(data(pictures(100, 1), pictures(70, 2)))
-    assert [row["loss"] for row in alone.history] == [row["loss"] for row in watched.history]
+def test_a_validation_part_changes_nothing_before_the_choice(whole: Fitted, watched: Fitted) -> None:
+    """Each epoch ends with the same loss, whether or not it is validated."""
+    assert [row["loss"] for row in whole.history] == [row["loss"] for row in watched.history]
 
 
 class Killed(BaseException):
@@ -85,7 +95,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("num_steps", [STEPS + 3, 2 * STEPS, 3 * STEPS - 1])  # within an epoch, at its end, in another size
 def test_a_training_that_was_killed_goes_on_to_the_same_bytes(
-    num_steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    num_steps: int, whole: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resumption, "INTERVAL_SECONDS", 0.0)  # each step is saved
     checkpoints = Checkpoints(tmp_path / "checkpoints", identity={})
@@ -100,7 +110,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bytes(
         patch.setattr(Resumption, "on_train_batch_end", killed)
         with pytest.raises(Killed):
             fit(checkpoints=checkpoints)
-    resumed, whole = fit(checkpoints=checkpoints), fit()
+    resumed = fit(checkpoints=checkpoints)
     assert as_bytes(resumed) == as_bytes(whole)
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
 
