@@ -31,12 +31,11 @@ SERVED = {  # what serve.py calls a measurement -> what the page says, and how t
 
 
 def exported(rows: Sequence[Row]) -> str:
-    """A line for each recipe and format that were measured with the newest commit, in Markdown."""
+    """A line for each format of each recipe that was measured with the newest commit of that recipe, in Markdown."""
     lines = ["| recipe | format | size | cold start | one picture | 32 pictures | accuracy |", "|---|---|---|---|---|---|---|"]
-    newest: dict[tuple[str, str], Row] = {}
-    for row in rows:
-        if all(row[name] == rows[-1][name] for name in ("machine", "commit")):
-            newest[row["recipe"], row["format"]] = row
+    rows = [row for row in rows if row["machine"] == rows[-1]["machine"]]
+    last = {row["recipe"]: row["commit"] for row in rows}
+    newest = {(row["recipe"], row["format"]): row for row in rows if row["commit"] == last[row["recipe"]]}
     for recipe in dict.fromkeys(recipe for recipe, _ in newest):
         mine = {kind: row for (name, kind), row in newest.items() if name == recipe}
         for kind in (OURS, *sorted(kind for kind in mine if kind != OURS)):

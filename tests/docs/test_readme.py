@@ -65,9 +65,11 @@ def test_what_runs_elsewhere_is_told_by_the_newest_rows():
         row | {"accuracy_after": "0.75"},
     ]
     rows.append(row | {"format": "fieldguide", "accuracy_after": ""})
+    rows.append(row | {"recipe": "scratch", "format": "fieldguide", "commit": "c", "accuracy_after": ""})
     assert elsewhere.exported(rows).splitlines()[2:] == [
         "| `transfer` | `predict` | 2.5 MB | 0.2 s | 250.0 ms (250.0) | 250 ms |  |",
         "| `transfer` | `onnx` | 2.5 MB | 0.2 s | 250.0 ms (250.0) | 250 ms | 75.0% of 256 |",
+        "| `scratch` | `predict` | 2.5 MB | 0.2 s | 250.0 ms (250.0) | 250 ms |  |",
     ]
     start = {"what": "start", "run": "cats_dogs"}
     starts = [start | {"commit": commit, "seconds": seconds} for commit, seconds in (("a", "9"), ("b", "1"), ("b", "2"))]

@@ -69,8 +69,9 @@ def write_model(path: Path, model: bytes, metadata: Mapping[str, Any]) -> None:
     """Writes a model with `labels.txt` and `fieldguide.json` behind it, as a zip that any program opens, and the resize."""
     write_bytes(path, model)
     # Pictures have to be resized before they come here.
-    source = resources.files("fieldguide.exporting").joinpath("resize_reference.py")
-    write_bytes(path.with_name("resize.py"), source.read_bytes())
+    here = resources.files("fieldguide.exporting")
+    write_bytes(path.with_name("resize.py"), here.joinpath("resize_reference.py").read_bytes())
+    write_bytes(path.with_name("resize.kt"), here.joinpath("resize.kt").read_bytes())
     write_bytes(path.with_name("resize.js"), read("resize.js"))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("labels.txt", "".join(f"{name}\n" for name in metadata["class_names"]))
