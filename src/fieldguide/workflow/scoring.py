@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -66,3 +67,26 @@ def evaluate_parts(
     leaked = [k for k, i in enumerate(split.test.tolist()) if i in seen]
     result["test"] = answers("test", split.test, "held out", leaked=leaked, times_scored=times_scored)
     return result
+
+
+def doubt_whether_it_learned(evaluations: Mapping[str, Evaluation | None], scores: Mapping[str, Any]) -> tuple[str, ...]:
+    """A note where the network cannot be told from one that names the same class for every picture.
+
+    Args:
+        evaluations: of the parts, by name.
+        scores: of each, as `summarize` gives them.
+    """
+    for part in ("test", "val", "train"):
+        evaluation, score = evaluations[part], scores[part]
+        if evaluation is None:
+            continue
+        counts = np.bincount(evaluation.labels)
+        share, (low, high) = float(counts.max() / counts.sum()), score["interval"]
+        if low > share:
+            return ()
+        return (
+            f"It is not shown that anything was learned: of {score['num_images']:,} {part} pictures {score['accuracy']:.1%} "
+            f"are named rightly (95 % interval {low:.1%} to {high:.1%}), and {share:.1%} would be by always saying "
+            f"{evaluation.class_names[int(counts.argmax())]!r}. A longer training, another recipe or more pictures may help.",
+        )
+    return ()

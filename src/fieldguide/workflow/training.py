@@ -49,7 +49,7 @@ from fieldguide.workflow.looking import look_at
 from fieldguide.workflow.paging import gather, maps_meanwhile, page_thumbnails, remember
 from fieldguide.workflow.provenance import Stages, environment, fingerprint, train_command
 from fieldguide.workflow.scanning import Embedder, scan_pixels
-from fieldguide.workflow.scoring import evaluate_parts
+from fieldguide.workflow.scoring import doubt_whether_it_learned, evaluate_parts
 
 _MOST_SUSPECTS = 50
 
@@ -229,6 +229,9 @@ def train(
             if checked is not None and checked.method != "out-of-fold":
                 changed = check_from_file(classifier, root, checked).changed
             scores = {part: summarize(e) if e is not None else None for part, e in evaluations.items()}
+            doubts = doubt_whether_it_learned(evaluations, scores)
+            for note in doubts:
+                say(note)
             for part, evaluation in evaluations.items():
                 if evaluation is not None:
                     write_evaluation(directory / "evaluation", evaluation, scores[part] or {})
@@ -261,7 +264,7 @@ def train(
                 data_fingerprint=digest,
                 history=fitted.history,
                 learning_curve=fitted.learning_curve,
-                notes=(*enlarged, *fitted.notes, *_notes(index, split, evaluations, changed)),
+                notes=(*enlarged, *fitted.notes, *doubts, *_notes(index, split, evaluations, changed)),
                 arguments={"source": os.path.abspath(source), **options},
                 certainty=held_out.facts,
                 interrupted=fitted.interrupted,
