@@ -103,3 +103,18 @@ def test_the_scaling_of_the_same_embeddings_is_computed_once(monkeypatch: pytest
     assert Scaling.of(y).mean[3] != first.mean[3]
     monkeypatch.setattr("fieldguide.embedding.remembering._MOST_BYTES", 10)
     assert Scaling.of(x) is not Scaling.of(x)
+
+
+@pytest.mark.parametrize("size", [30, 300])  # fewer numbers in an embedding than pictures, and more
+def test_the_leading_axes_are_those_along_which_embeddings_differ_most(size):
+    few, y = made_data(size=4)
+    rng = np.random.default_rng(1)
+    x = (few @ rng.normal(size=(4, size)) + 1e-3 * rng.normal(size=(len(few), size))).astype(np.float32)
+    leading = Scaling.of(x).leading(4)
+    assert leading.axes.shape == (size, 4) and leading.turned.shape == (len(x), 4)
+    every, least = (
+        softmax(fit_subsets(x, y, np.ones((len(x), 1), bool), num_classes=3, strength=0.1, scaling=scaling)[0].logits(x))
+        for scaling in (Scaling.of(x), leading)
+    )
+    assert np.abs(every - least).max() < 0.02
+    assert Scaling.of(x).leading(10_000).axes.shape == Scaling.of(x).axes.shape

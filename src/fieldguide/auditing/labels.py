@@ -2,7 +2,7 @@
 
 Confident learning: from out-of-fold probabilities, the confident joint tells how many labels are wrong; the least believable
 are left out of the training and the probabilities are made again, twice, so that the last classifiers have learned few wrong
-labels. Then Bayes' rule weighs what they see in a picture against how rarely labels are wrong in this folder,
+labels. (The first classifiers see the embeddings along their leading axes alone: they only say what to leave out.) Then Bayes' rule weighs what they see in a picture against how rarely labels are wrong in this folder,
 
     P(label is wrong | picture) = w / (w + p(label) (1 - e)),  w = (1 - p(label)) e / (num_classes - 1),
 
@@ -29,6 +29,7 @@ MOST_LEARNED_FROM = 10_000  # pictures; the others are judged by classifiers tha
 FEWEST_PER_CLASS = 8  # pictures (or groups of copies); smaller classes cannot be judged
 
 _STRENGTHS = tuple(10.0**exponent for exponent in np.arange(-4.5, 1.0, 1.0))
+_AXES_AT_FIRST = 256  # of the embeddings in the first training, which follows the path of strengths, the costliest
 _NUM_FOLDS = 5
 _LEFT_OUT_FROM = (0.5, 0.3)  # probability of being wrong, before the second and the third training
 _LOOSER = 10**0.5  # strength after the first training: cleaner labels may be followed more closely
@@ -87,7 +88,8 @@ def check_labels(
     x, y_sample = np.asarray(embeddings[positions[sample]], np.float32), y[sample]
     folds = fold_numbers(y_sample, g[sample], num_folds=_NUM_FOLDS, seed=seed)
     scaling = Scaling.of(x)
-    found = cross_validate(x, y_sample, folds, num_classes=len(large), strengths=_STRENGTHS, scaling=scaling)
+    leading = scaling.leading(_AXES_AT_FIRST)
+    found = cross_validate(x, y_sample, folds, num_classes=len(large), strengths=_STRENGTHS, scaling=leading)
     wrong = _wrong(found.out_of_fold, y_sample, _confident_noise(found.out_of_fold, y_sample))
     strength = found.strengths[found.chosen] * _LOOSER
     for limit in _LEFT_OUT_FROM:

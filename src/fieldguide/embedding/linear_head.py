@@ -174,8 +174,8 @@ class Scaling:
 
     mean: NDArray[np.float32]  # (embedding_size,)
     deviation: NDArray[np.float32]  # (embedding_size,); 1 for a constant column
-    axes: NDArray[np.float32]  # (embedding_size, num_axes), orthonormal columns; at most as many as pictures
-    variances: NDArray[np.float64]  # (num_axes,), of the standardised embeddings along the axes
+    axes: NDArray[np.float32]  # (embedding_size, num_axes), orthonormal columns, at most as many as pictures; by variance
+    variances: NDArray[np.float64]  # (num_axes,), ascending, of the standardised embeddings along the axes
     turned: NDArray[np.float32] | None  # (num_images, num_axes), the embeddings along the axes; None where they are many
 
     @classmethod
@@ -231,6 +231,12 @@ class Scaling:
             variances=eigenvalues[kept] / len(x),
             turned=np.asarray(x @ axes, np.float32),
         )
+
+    def leading(self, num_axes: int) -> Scaling:
+        """With the axes of the largest variances alone: heads for a fraction of the work, which see less of a picture."""
+        axes = np.ascontiguousarray(self.axes[:, -num_axes:])
+        turned = None if self.turned is None else np.ascontiguousarray(self.turned[:, -num_axes:])
+        return replace(self, axes=axes, variances=self.variances[-num_axes:], turned=turned)
 
     def standardise(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
         """To mean 0 and deviation 1, in float32; the shape stays."""
