@@ -2,7 +2,8 @@
 
 Confident learning: from out-of-fold probabilities, the confident joint tells how many labels are wrong; the least believable
 are left out of the training and the probabilities are made again, twice, so that the last classifiers have learned few wrong
-labels. (The first classifiers see the embeddings along their leading axes alone: they only say what to leave out.) Then Bayes' rule weighs what they see in a picture against how rarely labels are wrong in this folder,
+labels. (The first classifiers see the embeddings along their leading axes alone: they only say what to leave out.) Then Bayes'
+rule weighs what they see in a picture against how rarely labels are wrong in this folder,
 
     P(label is wrong | picture) = w / (w + p(label) (1 - e)),  w = (1 - p(label)) e / (num_classes - 1),
 
