@@ -52,9 +52,11 @@ def in_order(
                 task.cancel()
 
 
-def one_blas_thread() -> contextlib.AbstractContextManager[object]:
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Keeps BLAS to one thread: several wait for each other spinning, and for long when another program needs a core."""
-    return _blas().limit(limits=1, user_api="blas")
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
 
 
 @contextlib.contextmanager
