@@ -40,6 +40,14 @@ def test_a_network_is_doubted_that_could_be_one_which_always_says_the_same(
     assert doubt_whether_it_learned({**parts, "test": None}, {**scores, "test": None}) == ()  # by the training part
 
 
+def test_a_few_test_pictures_cast_no_doubt_on_what_many_others_have_shown() -> None:
+    parts = {"train": None, "val": evaluation("val", 95, (50, 50)), "test": evaluation("test", 3, (2, 1))}
+    scores = {name: summarize(part) if part is not None else None for name, part in parts.items()}
+    assert doubt_whether_it_learned(parts, scores) == ()
+    (note,) = doubt_whether_it_learned({**parts, "val": None}, {**scores, "val": None})
+    assert "of 3 test pictures 100.0% are named rightly" in note
+
+
 def test_a_training_on_pictures_without_a_difference_says_so(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_folder({f"{part}/{name}": count for part, count in (("train", 20), ("test", 10)) for name in "ab"})
     said: list[str] = []

@@ -70,23 +70,24 @@ def evaluate_parts(
 
 
 def doubt_whether_it_learned(evaluations: Mapping[str, Evaluation | None], scores: Mapping[str, Any]) -> tuple[str, ...]:
-    """A note where the network cannot be told from one that names the same class for every picture.
+    """A note where the network cannot be told from one that names the same class for every picture, on no part held out.
 
     Args:
         evaluations: of the parts, by name.
         scores: of each, as `summarize` gives them.
     """
-    for part in ("test", "val", "train"):
+    notes = []
+    for part in [name for name in ("test", "val") if evaluations[name] is not None] or ["train"]:
         evaluation, score = evaluations[part], scores[part]
         if evaluation is None:
-            continue
+            return ()
         counts = np.bincount(evaluation.labels)
         share, (low, high) = float(counts.max() / counts.sum()), score["interval"]
         if low > share:
             return ()
-        return (
+        notes.append(
             f"It is not shown that anything was learned: of {score['num_images']:,} {part} pictures {score['accuracy']:.1%} "
             f"are named rightly (95 % interval {low:.1%} to {high:.1%}), and {share:.1%} would be by always saying "
-            f"{evaluation.class_names[int(counts.argmax())]!r}. A longer training, another recipe or more pictures may help.",
+            f"{evaluation.class_names[int(counts.argmax())]!r}. A longer training, another recipe or more pictures may help."
         )
-    return ()
+    return tuple(notes[:1])
