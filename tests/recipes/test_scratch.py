@@ -72,7 +72,7 @@ def test_it_answers_for_the_mirror_image_as_well_unless_left_and_right_matter() 
 
 
 def test_many_pictures_are_seen_less_often_and_that_is_said() -> None:
-    assert Scratch().num_epochs(2000) == 200
+    assert Scratch().num_epochs(2000) == 190
     assert [Scratch().num_epochs(count) for count in (50_000, 10_000_000)] == [10, 1]
     result = fit(replace(SMALL, max_steps=2 * STEPS + 1))
     assert len(result.history) == 2

@@ -26,7 +26,7 @@ class Scratch(FromScratch):
     name: ClassVar[str] = "scratch"
 
     image_size: tuple[int, int] = (112, 112)  # (height, width) in the end, and when it is asked
-    epochs: int = 200
+    epochs: int = 190
     min_steps: int = 3000
     max_steps: int = 16_000
     batch_size: int = 32
