@@ -14,7 +14,7 @@ training.import_tensorflow()
 from fieldguide.training import budget as budget_module  # noqa: E402
 from fieldguide.training import resumption  # noqa: E402
 from fieldguide.training.best_weights import BestWeights  # noqa: E402
-from fieldguide.training.budget import TimeBudget  # noqa: E402
+from fieldguide.training.budget import FEWEST_WARMUP_STEPS, TimeBudget  # noqa: E402
 from fieldguide.training.checkpoint import Checkpoints  # noqa: E402
 from fieldguide.training.schedules import warmup_cosine  # noqa: E402
 from tests.recipes.test_classic import fit  # noqa: E402
@@ -23,13 +23,15 @@ from tests.recipes.test_classic import fit  # noqa: E402
 class Clock:
     """A clock that moves when a step or a batch of validation has been done, and never otherwise."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, step: float, validation_batch: float) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, step: float, validation_batch: float, first_step: float | None = None
+    ) -> None:
         self.now = 1000.0
         monkeypatch.setattr(budget_module.time, "perf_counter", lambda: self.now)
         self.rates: list[float] = []
 
         def one_step(best: BestWeights, batch: int, logs: Any = None) -> None:
-            self.now += step
+            self.now += step if self.rates or first_step is None else first_step
             self.rates.append(float(best.model.optimizer.learning_rate.numpy()))
 
         def one_batch(best: BestWeights, batch: int, logs: Any = None) -> None:
@@ -47,6 +49,19 @@ def test_it_ends_on_time_with_a_last_validation(monkeypatch: pytest.MonkeyPatch,
     assert clock.rates[-1] < 0.1 * max(clock.rates) or seconds < 10
     assert 0 <= len(fitted.history) - seconds // (7 * step + 1) <= 1  # the last one may be cut short
     assert fitted.interrupted is None
+
+
+def test_a_slow_first_step_is_not_taken_for_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, step=1.0, validation_batch=0.5, first_step=30.0)  # it builds the graph
+    fitted = fit(deadline=clock.now + 50.0)
+    assert fitted.work["steps"] >= 15
+
+
+def test_the_first_steps_are_short_however_little_time_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, step=1.0, validation_batch=0.5)
+    fit(deadline=clock.now + 12.0)
+    assert clock.rates[0] <= 0.002 / FEWEST_WARMUP_STEPS
+    assert max(clock.rates) <= 0.002 * len(clock.rates) / FEWEST_WARMUP_STEPS
 
 
 def test_the_rate_is_that_of_the_schedule_with_time_in_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import time
 
 import keras
 
+FEWEST_WARMUP_STEPS = 20  # Adam's first steps move each weight by all of the rate, and are far too long at its peak
 VALIDATION_SPEEDUP = 2.0  # a validated picture against a trained one, until the first validation has been timed
 
 
@@ -14,7 +15,7 @@ class TimeBudget(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
     """Sets the learning rate by the share of the time that has passed, and ends training in time for a last validation.
 
     The rate is that of `schedules.warmup_cosine`, with time in the place of steps: how many steps there will be is not
-    known, and changes with whatever else the machine does.
+    known, and changes with whatever else the machine does. The first `FEWEST_WARMUP_STEPS` rise to it in any case.
 
     Args:
         deadline: by `time.perf_counter`, when training has to have ended.
@@ -32,10 +33,11 @@ class TimeBudget(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         self._validation_share = validation_share
         self._share_before = 0.0
         self._started = time.perf_counter()
-        self._epoch_started = self._validation_started = self._started
+        self._validation_started = self._started
         self._validation_seconds: float | None = None
         self._steps_of_epoch = 0
-        self._step_ended, self._step_seconds = self._started, 0.0
+        self._step_ended = self._first_step_ended = self._started
+        self._step_seconds = 0.0
 
     @property
     def share(self) -> float:
@@ -67,18 +69,22 @@ class TimeBudget(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         return self._peak * 0.5 * (1.0 + math.cos(math.pi * (share - self._warmup_share) / (1.0 - self._warmup_share)))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Starts the clock of the epoch."""
-        self._epoch_started, self._steps_of_epoch = time.perf_counter(), 0
+        """Counts the steps of the epoch."""
+        self._steps_of_epoch = 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Sets the rate."""
-        self.model.optimizer.learning_rate = self.rate()
+        optimizer = self.model.optimizer
+        risen = min(1.0, (int(optimizer.iterations.numpy()) + 1) / FEWEST_WARMUP_STEPS)
+        optimizer.learning_rate = risen * self.rate()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Ends the epoch, and with it the training, where the time that is left is that of a validation."""
         now = time.perf_counter()
         if self._steps_of_epoch:  # the first one builds the graph, or waits for pictures
             self._step_seconds = now - self._step_ended
+        else:
+            self._first_step_ended = now
         self._step_ended = now
         self._steps_of_epoch += 1
         if self.is_over:
@@ -101,7 +107,7 @@ class TimeBudget(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         """Seconds that a validation is expected to take."""
         if self._validation_seconds is not None:
             return self._validation_seconds
-        if not self._steps_of_epoch:
+        if self._steps_of_epoch < 2:
             return 0.0
-        seconds_per_step = (time.perf_counter() - self._epoch_started) / self._steps_of_epoch
+        seconds_per_step = (self._step_ended - self._first_step_ended) / (self._steps_of_epoch - 1)
         return float(seconds_per_step * self.params["steps"] * self._validation_share / VALIDATION_SPEEDUP)
