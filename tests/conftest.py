@@ -65,8 +65,11 @@ def cli(*arguments: str) -> int:
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the session, so that weights are converted once; never the user's."""
-    return tmp_path_factory.mktemp("cache")
+    """One cache for all processes of the session, so that weights are converted once; never the user's."""
+    folder = tmp_path_factory.getbasetemp()  # with pytest-xdist a folder of the process's own, next to those of the others
+    cache = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "cache"
+    cache.mkdir(exist_ok=True)
+    return cache
 
 
 @pytest.fixture(autouse=True)

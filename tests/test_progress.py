@@ -62,6 +62,18 @@ def test_a_log_gets_a_line_each_half_minute_and_one_at_the_end(monkeypatch, cloc
     ]
 
 
+@pytest.mark.parametrize("place", [io.StringIO, Terminal])
+def test_the_time_left_goes_by_what_is_to_come_where_that_is_known(monkeypatch, clock, place):
+    monkeypatch.setattr(sys, "stderr", place())
+    with progress_bar(100, title="train", unit="images") as bar:
+        bar._time = clock
+        bar.start_t = bar.last_print_t = clock.now
+        bar.to_come = 180.0  # 60 more, each as long as three of these
+        clock.now += 40
+        bar.update(40)
+    assert "03:00 left" in sys.stderr.getvalue() or "[00:40<03:00, 1.00 images/s" in sys.stderr.getvalue()
+
+
 def test_a_log_gets_nothing_for_what_is_quick(monkeypatch, clock):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     work(clock, steps=20, seconds=1)

@@ -1,6 +1,6 @@
 """How far a long step has come: a bar in a terminal, an element of the page in a notebook, a line now and then in a log.
 
-tqdm counts, and reckons rate and time left; what differs is where that is shown. In a notebook it is shown without
+tqdm counts, and reckons the rate; what differs is where that is shown. In a notebook it is shown without
 widgets, whose absence or version tqdm's own notebook bar depends on, and without a word on standard error.
 """
 
@@ -16,12 +16,15 @@ from tqdm.std import tqdm
 
 _SECONDS_BETWEEN_LINES = 30.0  # in a log
 _NOTEBOOK_INTERVAL = 0.2  # seconds between two updates of the page
-_FORMAT = "{desc}{percentage:.0f} %, {n:,.0f} of {total:,.0f}{unit}, {rate_fmt}, {remaining} left{postfix}"
+_TERMINAL_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{time_left}, {rate_fmt}{postfix}]"
+_FORMAT = "{desc}{percentage:.0f} %, {n:,.0f} of {total:,.0f}{unit}, {rate_fmt}, {time_left} left{postfix}"
 _FINAL_FORMAT = "{desc}{n:,.0f}{unit} in {elapsed}{postfix}"
 
 
 def progress_bar(total: float, *, title: str, unit: str, shown: bool = True, leave: bool = False, initial: float = 0) -> Any:
     """A tqdm bar that suits the place: `update(count)`, `set_description`, `set_postfix`, `close()`, and `with`.
+
+    Where the units to come take longer than those that were, set `to_come`: how many units of today's kind take as long.
 
     Args:
         total: how many there are.
@@ -39,7 +42,7 @@ def progress_bar(total: float, *, title: str, unit: str, shown: bool = True, lea
         bar.refresh()
         return bar
     if sys.stderr.isatty():
-        return tqdm(**options, leave=leave, file=sys.stderr)
+        return _Bar(**options, leave=leave, file=sys.stderr, bar_format=_TERMINAL_FORMAT)
     return _LogLines(**options, gui=True, mininterval=_SECONDS_BETWEEN_LINES, miniters=1)
 
 
@@ -65,7 +68,23 @@ class InPlace:
             self._handle.update(bundle, raw=True)
 
 
-class _Quiet(tqdm, ABC):  # type: ignore[misc]  # tqdm ships no types
+class _Bar(tqdm):  # type: ignore[misc]  # tqdm ships no types
+    """A tqdm whose formats know `time_left`, which goes by `to_come` where that is set."""
+
+    to_come: float | None = None
+
+    @property
+    def format_dict(self) -> Any:
+        """tqdm's, and `time_left`."""
+        values = super().format_dict
+        done, elapsed = self.n - self.initial, values["elapsed"]
+        rate = values.get("rate") or (done / elapsed if elapsed else 0.0)
+        to_come = max(0.0, self.total - self.n) if self.to_come is None else self.to_come
+        values["time_left"] = self.format_interval(to_come / rate) if rate else "?"
+        return values
+
+
+class _Quiet(_Bar, ABC):
     """A tqdm that is told where to show itself; `gui=True` keeps it from writing bars."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:

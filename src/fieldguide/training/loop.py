@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -173,18 +174,27 @@ def fit_model(
         callbacks: list[Any] = [best, position, logs]
         if budget is not None:
             callbacks.insert(0, budget)
-        bar = None
-        if session.progress:
-            bar = ProgressBar(
-                best, num_images=len(train_labels), steps=steps, first=position.num_steps, epochs=epochs, budget=budget
-            )
-            callbacks.append(bar)
-
-        size_of_epoch = None
+        size_of_epoch = work_of_epoch = None
         if (growing := settings.growing) is not None:
 
             def size_of_epoch(epoch: int) -> tuple[int, int]:
                 return growing.at(epoch / epochs if budget is None else budget.share)
+
+            def work_of_epoch(epoch: int) -> float:
+                return math.prod(size_of_epoch(epoch))
+
+        bar = None
+        if session.progress:
+            bar = ProgressBar(
+                best,
+                num_images=len(train_labels),
+                steps=steps,
+                first=position.num_steps,
+                epochs=epochs,
+                budget=budget,
+                work_of_epoch=work_of_epoch,
+            )
+            callbacks.append(bar)
 
         def strength_of_epoch(epoch: int) -> float:
             if settings.all_changes_from is None:

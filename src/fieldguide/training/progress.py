@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 
 from fieldguide.progress import progress_bar
@@ -19,12 +21,23 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         first: steps done before.
         epochs: how many there will be; not known where there is a budget.
         budget: the clock that ends training, or None.
+        work_of_epoch: what an epoch, counted from 0, costs by any scale; all cost the same when None.
     """
 
     def __init__(
-        self, best: BestWeights, *, num_images: int, steps: int, first: int, epochs: int, budget: TimeBudget | None
+        self,
+        best: BestWeights,
+        *,
+        num_images: int,
+        steps: int,
+        first: int,
+        epochs: int,
+        budget: TimeBudget | None,
+        work_of_epoch: Callable[[int], float] | None = None,
     ) -> None:
         super().__init__()
+        self._epochs, self._work_of_epoch = epochs, work_of_epoch
+        self._later_images = 0.0  # of the epochs after this one, as many of this one's as take as long
         self._best, self._images_per_step, self._steps, self._budget = best, num_images / steps, steps, budget
         self._of_epochs = f"/{epochs}" if budget is None else ""
         self._step = first % steps  # of the epoch
@@ -34,8 +47,11 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._shown: dict[str, str] = {}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Notes the epoch."""
+        """Notes the epoch, and how much work comes after it."""
         self._epoch = epoch
+        if self._budget is None and self._work_of_epoch is not None:
+            later = sum(self._work_of_epoch(e) for e in range(epoch + 1, self._epochs)) / self._work_of_epoch(epoch)
+            self._later_images = later * self._images_per_step * self._steps
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Moves the bar on."""
@@ -45,6 +61,8 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._bar.set_postfix(self._shown, refresh=False)
         if self._budget is not None:  # what there will be is reckoned from the share of the time that has passed
             self._bar.total = max(self._bar.n + self._images_per_step, self._bar.n / max(self._budget.share, 1e-3))
+        elif self._work_of_epoch is not None:
+            self._bar.to_come = self._later_images + (self._steps - self._step) * self._images_per_step
         self._bar.update(self._images_per_step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
