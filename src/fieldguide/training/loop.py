@@ -27,6 +27,9 @@ from fieldguide.training.session import Session
 
 _SIZE_STEP = 8  # pixels; TensorFlow prepares its convolutions anew for each size
 _NO_LIMIT = 1_000_000  # epochs, where time is the limit
+_WORK_OF_PIXELS = (
+    0.75  # power; a picture of `scratch` takes 2.1 times as long at 112 as at 64 pixels, part of it whatever its size
+)
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def fit_model(
                 return growing.at(epoch / epochs if budget is None else budget.share)
 
             def work_of_epoch(epoch: int) -> float:
-                return math.prod(size_of_epoch(epoch))
+                return float(math.prod(size_of_epoch(epoch)) ** _WORK_OF_PIXELS)
 
         bar = None
         if session.progress:
