@@ -21,7 +21,7 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         first: steps done before.
         epochs: how many there will be; not known where there is a budget.
         budget: the clock that ends training, or None.
-        work_of_epoch: what an epoch, counted from 0, costs by any scale; all cost the same when None.
+        work_of_epoch: what an epoch, counted from 0, costs by any scale; all cost the same when None. Not asked with a budget.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         work_of_epoch: Callable[[int], float] | None = None,
     ) -> None:
         super().__init__()
-        self._epochs, self._work_of_epoch = epochs, work_of_epoch
+        self._epochs, self._work_of_epoch = epochs, work_of_epoch if budget is None else None
         self._later_images = 0.0  # of the epochs after this one, as many of this one's as take as long
         self._best, self._images_per_step, self._steps, self._budget = best, num_images / steps, steps, budget
         self._of_epochs = f"/{epochs}" if budget is None else ""
@@ -49,7 +49,7 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Notes the epoch, and how much work comes after it."""
         self._epoch = epoch
-        if self._budget is None and self._work_of_epoch is not None:
+        if self._work_of_epoch is not None:
             later = sum(self._work_of_epoch(e) for e in range(epoch + 1, self._epochs)) / self._work_of_epoch(epoch)
             self._later_images = later * self._images_per_step * self._steps
 
