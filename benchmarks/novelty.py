@@ -39,8 +39,9 @@ from fieldguide.classifier import load
 from fieldguide.data.decoding import shrink
 from fieldguide.data.split import fold_numbers
 from fieldguide.embedding.engine import BATCH_SIZE, Engine, read_network
+from fieldguide.embedding.gaussians import unit_length
 from fieldguide.embedding.linear_head import LinearHead, fit_head, softmax
-from fieldguide.embedding.novelty import Novelty, fit_novelty, unit_length
+from fieldguide.embedding.novelty import Novelty, fit_novelty
 from fieldguide.recipes.finetune import Finetune
 from fieldguide.recipes.transfer import Transfer
 

@@ -81,6 +81,18 @@ def test_correlation_ignores_brightness_and_contrast_and_tells_negatives():
     assert correlation(a, 255 - a, crops=())[0] < 0.9
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_correlation_knows_a_mirrored_piece_in_whichever_order_it_is_given(corner):
+    picture = scene(3)
+    width, height = picture.size
+    left, top = corner[0] * 0.08 * width, corner[1] * 0.08 * height
+    piece = ImageOps.mirror(picture.crop((round(left), round(top), round(left + 0.92 * width), round(top + 0.92 * height))))
+    a, b = (np.frombuffer(sketch(x), np.uint8).reshape(1, 32, 32).astype(np.float32) for x in (picture, piece))
+    fit, swapped, whole = correlation(a, b)[0], correlation(b, a)[0], correlation(a, b, crops=())[0]
+    assert fit == pytest.approx(swapped, abs=1e-5)
+    assert fit > 0.99 and fit - whole > 0.01
+
+
 def test_large_folders_find_the_same_copies_through_pieces_of_the_hash(monkeypatch):
     pictures = [scene(seed) for seed in range(30)]
     sketches = [sketch(picture) for picture in [*pictures, jpeg(pictures[7]), ImageOps.mirror(pictures[9])]]

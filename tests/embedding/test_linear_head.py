@@ -57,6 +57,32 @@ def test_rows_in_chunks_and_in_half_precision_give_the_same_head(monkeypatch, tm
     assert np.abs(softmax(whole.logits(x)) - softmax(chunked.logits(x))).max() < 5e-3
 
 
+def test_the_heads_are_the_same_to_the_bit_whatever_the_number_of_threads(monkeypatch):
+    x, y = made_data(count=900)
+    monkeypatch.setattr(linear_head, "_BYTES_PER_BLOCK", 4 * 12 * 100)  # nine blocks
+    kernels = []
+    for count in (1, 2, 5):
+        monkeypatch.setattr("os.cpu_count", lambda count=count: count)
+        kernels.append(fit_head(x, y, num_classes=3, strength=0.1).kernel)
+    assert np.array_equal(kernels[0], kernels[1]) and np.array_equal(kernels[0], kernels[2])
+
+
+@pytest.mark.parametrize("most_turned", [16_384, 100])
+def test_a_fit_that_starts_at_its_end_has_nothing_to_do(monkeypatch, most_turned):
+    x, y = made_data()
+    monkeypatch.setattr(linear_head, "_ROWS_PER_CHUNK", most_turned)
+    subsets = np.stack([np.arange(240) % 5 != 0, np.arange(240) % 5 != 1], axis=1)
+    asked = []
+    losses = linear_head._log_losses
+    monkeypatch.setattr(linear_head, "_log_losses", lambda *arguments: asked.append(1) or losses(*arguments))
+    heads = fit_subsets(x, y, subsets, num_classes=3, strength=0.1)
+    from_zero = len(asked)
+    again = fit_subsets(x, y, subsets, num_classes=3, strength=0.1, start=heads)
+    assert len(asked) - from_zero <= from_zero / 2
+    for head, other in zip(heads, again, strict=True):
+        assert softmax(other.logits(x)) == pytest.approx(softmax(head.logits(x)), abs=1e-3)
+
+
 def test_out_of_fold_predictions_come_from_models_that_did_not_see_the_picture():
     # Labels are pure chance: whoever had seen a picture would know it; whoever had not would guess.
     rng = np.random.default_rng(0)

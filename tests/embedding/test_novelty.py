@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fieldguide.embedding import gaussians
 from fieldguide.embedding import novelty as module
-from fieldguide.embedding.novelty import Novelty, border, fit_novelty, unit_length
+from fieldguide.embedding.gaussians import unit_length
+from fieldguide.embedding.novelty import Novelty, border, fit_novelty
 from fieldguide.errors import BundleError, RecipeError
 
 SIZE = 40
@@ -103,7 +105,8 @@ def test_rows_in_chunks_and_in_half_precision_give_the_same(monkeypatch, tmp_pat
     whole = fit_novelty(x, labels, folds_of(300), num_classes=3).novelty
     mapped = np.memmap(tmp_path / "x", np.float16, "w+", shape=x.shape)
     mapped[:] = x
-    monkeypatch.setattr(module, "_ROWS_PER_CHUNK", 64)
+    for one in (module, gaussians):
+        monkeypatch.setattr(one, "ROWS_PER_CHUNK", 64)
     chunked = fit_novelty(mapped, labels, folds_of(300), num_classes=3).novelty
     assert chunked.scores(x) == pytest.approx(whole.scores(x), rel=0.02)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.auditing.labels import LabelCheck, check_labels
-from fieldguide.embedding.novelty import fit_novelty
+from fieldguide.embedding.gaussians import hold_out
 from fieldguide.records import Finding, LabeledImage
 
 _STRANGER = 3.0  # robust standard deviations of the log distance, beyond which a picture fits no class
@@ -96,18 +96,18 @@ def _strangers(
     class_names: Sequence[str],
     named: set[str],
 ) -> Iterator[Finding]:
-    """By held-out Mahalanobis distances, as `fieldguide.embedding.novelty` has them."""
+    """By Mahalanobis distances from Gaussians without the picture; they are compared with each other alone."""
     folds = np.full(len(labels), -1, np.int64)
     folds[check.positions[check.learned_from]] = check.folds
-    fitted = fit_novelty(embeddings, labels, folds, num_classes=len(class_names))
-    y = labels[fitted.positions]
-    own = np.log(np.maximum(fitted.distances[np.arange(len(y)), y], 1e-6))
-    nearest = np.log(np.maximum(fitted.distances.min(axis=1), 1e-6))
+    held_out = hold_out(embeddings, labels, folds, len(class_names))
+    y = labels[held_out.positions]
+    own = np.log(np.maximum(held_out.distances[np.arange(len(y)), y], 1e-6))
+    nearest = np.log(np.maximum(held_out.distances.min(axis=1), 1e-6))
     is_stranger = nearest > _fence(nearest, _STRANGER)
     is_outlier = np.zeros(len(y), bool)
     for label in np.unique(y):
         is_outlier[y == label] = own[y == label] > _fence(own[y == label], _OUTLIER)
-    is_outlier &= ~is_stranger & ~np.isin([paths[i] for i in fitted.positions], list(named))
+    is_outlier &= ~is_stranger & ~np.isin([paths[i] for i in held_out.positions], list(named))
     for kind, is_odd, distances, text in (
         ("stranger", is_stranger, nearest, "{} picture(s) that resemble no class: look whether they belong here"),
         ("outlier", is_outlier, own, "{} picture(s) unlike the others of their class: look whether they belong there"),
@@ -115,7 +115,7 @@ def _strangers(
         rows = np.flatnonzero(is_odd)
         rows = rows[np.argsort(-distances[rows], kind="stable")][:_MOST_LISTED]
         if len(rows):
-            yield Finding(kind, "note", tuple(paths[fitted.positions[i]] for i in rows), text.format(len(rows)))
+            yield Finding(kind, "note", tuple(paths[held_out.positions[i]] for i in rows), text.format(len(rows)))
 
 
 def _fence(values: NDArray[np.float64], width: float) -> float:

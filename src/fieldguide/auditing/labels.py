@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.data.split import fold_numbers
-from fieldguide.embedding.linear_head import Scaling, cross_validate, fit_subsets, log_loss, softmax
+from fieldguide.embedding.linear_head import LinearHead, Scaling, cross_validate, fit_subsets, log_loss, softmax
 
 NAMED_FROM = 0.1  # probability that the label is wrong
 MOST_LEARNED_FROM = 10_000  # pictures; the others are judged by classifiers that learned from these
@@ -93,11 +93,12 @@ def check_labels(
     found = cross_validate(x, y_sample, folds, num_classes=len(large), strengths=_STRENGTHS, scaling=leading)
     wrong = _wrong(found.out_of_fold, y_sample, _confident_noise(found.out_of_fold, y_sample))
     strength = found.strengths[found.chosen] * _LOOSER
+    heads: list[LinearHead] = []
     for limit in _LEFT_OUT_FROM:
         is_kept = wrong < limit
         learned_from = (folds[:, None] != np.arange(_NUM_FOLDS)) & is_kept[:, None]
         heads = fit_subsets(
-            x, y_sample, learned_from, num_classes=len(large), strength=strength, tolerance=1e-5, scaling=scaling
+            x, y_sample, learned_from, num_classes=len(large), strength=strength, tolerance=1e-5, scaling=scaling, start=heads
         )
         logits = np.empty((len(folds), len(large)), np.float32)
         for fold, head in enumerate(heads):

@@ -192,15 +192,16 @@ def correlation(first: NDArray[np.float32], second: NDArray[np.float32], crops: 
     def of_block(start: int) -> None:
         rows = slice(start, start + _PAIRS_PER_BLOCK)
         a, b = _unit(first[rows]), _unit(second[rows])
-        fits = []
-        for x, y in ((a, b), (a, b[:, :, ::-1])):
-            fits.append(np.einsum("pij,pij->p", x, y))
+        fits = [np.einsum("pij,pij->p", a, b), np.einsum("pij,pij->p", a[:, :, ::-1], b)]
+        for whole, cut in ((a, b), (b, a)):
             for resampling in resamplings:
-                for whole, cut in ((x, y), (y, x)):
-                    windows = (resampling @ cut @ resampling.T).reshape(len(x), 3, SKETCH_SIZE, 3, SKETCH_SIZE)
-                    mean = windows.mean(axis=(2, 4))
-                    length = np.sqrt(np.maximum(np.square(windows).sum(axis=(2, 4)) - SKETCH_SIZE**2 * mean**2, 1e-12))
-                    product = np.einsum("pij,pyixj->pyx", whole, windows)  # `whole` has mean 0, so that of `windows` drops out
+                windows = (resampling @ cut @ resampling.T).reshape(len(cut), 3, SKETCH_SIZE, 3, SKETCH_SIZE)
+                averaging = resampling.reshape(3, SKETCH_SIZE, SKETCH_SIZE).mean(axis=1)
+                mean = averaging @ cut @ averaging.T
+                squares = np.einsum("pyixj,pyixj->pyx", windows, windows)
+                length = np.sqrt(np.maximum(squares - SKETCH_SIZE**2 * mean**2, 1e-12))
+                for turned in (whole, whole[:, :, ::-1]):  # the mirrored windows are the windows of the mirror image
+                    product = np.einsum("pij,pyixj->pyx", turned, windows)  # mean 0, so that the windows' drops out
                     fits.append((product / length).max(axis=(1, 2)))
         result[rows] = np.max(fits, axis=0)
 

@@ -73,6 +73,16 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def slices(stop: int, size: int, start: int = 0) -> Iterator[slice]:
+    """Consecutive slices of start .. stop - 1, `size` in each but the last.
+
+    >>> list(slices(5, 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    for first in range(start, stop, size):
+        yield slice(first, min(first + size, stop))
+
+
 def num_workers_that_fit() -> int:
     """As many decoders as there are cores, or fewer where each might meet the largest picture at once."""
     cores, free = os.cpu_count() or 1, free_bytes()

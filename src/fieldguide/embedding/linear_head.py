@@ -7,7 +7,6 @@ change of variables save most of it, and the rows may be a float16 file larger t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,11 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.data.parallel import own_threads
+from fieldguide.data.parallel import own_threads, slices
 from fieldguide.embedding.remembering import remembers_last
 
 STRENGTHS = tuple(10.0**exponent for exponent in np.arange(-3.5, 0.6, 0.5))
 _ROWS_PER_CHUNK = 16_384
+_ROWS_PER_PIECE = 1_024  # for one thread of several
+_BYTES_PER_BLOCK = 2**21  # of rows that are multiplied twice in a row: what the caches of a core hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class LinearHead:
     def logits(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
         """(num_images, embedding_size) -> (num_images, num_classes)."""
         result = np.empty((len(embeddings), len(self.bias)), np.float32)
-        for rows in _chunks(len(embeddings)):
+        for rows in slices(len(embeddings), _ROWS_PER_CHUNK):
             result[rows] = np.asarray(embeddings[rows], np.float32) @ self.kernel + self.bias
         return result
 
@@ -117,8 +118,7 @@ def cross_validate(
         for heads in path:
             held_out = np.empty((len(labels), num_classes), np.float32)
             fitted = 0.0
-            for fold, head in enumerate(heads):
-                logits = head.logits(embeddings)
+            for fold, logits in enumerate(_logits_of_all(heads, embeddings)):
                 held_out[folds == fold] = softmax(logits[folds == fold])
                 fitted += float((logits.argmax(axis=1) == labels)[folds != fold].mean()) / num_folds
             losses.append(log_loss(held_out, labels))
@@ -139,6 +139,12 @@ def cross_validate(
     )
 
 
+def _logits_of_all(heads: Sequence[LinearHead], embeddings: NDArray[Any]) -> NDArray[np.float32]:
+    """(num_heads, num_images, num_classes): as `LinearHead.logits` of each, but the embeddings are read once."""
+    wide = LinearHead(np.concatenate([h.kernel for h in heads], axis=1), np.concatenate([h.bias for h in heads]))
+    return np.moveaxis(wide.logits(embeddings).reshape(len(embeddings), len(heads), -1), 1, 0)
+
+
 def fit_subsets(
     embeddings: NDArray[Any],
     labels: NDArray[np.int64],
@@ -148,6 +154,7 @@ def fit_subsets(
     strength: float,
     tolerance: float = 1e-7,
     scaling: Scaling | None = None,
+    start: Sequence[LinearHead] = (),
 ) -> list[LinearHead]:
     """One head per column of `subsets` (num_images, num_subsets), fitted on the rows marked in it.
 
@@ -164,6 +171,7 @@ def fit_subsets(
             pool=pool,
             tolerance=tolerance,
             scaling=scaling,
+            start=start,
         )
         return next(path)
 
@@ -185,22 +193,37 @@ class Scaling:
 
     @classmethod
     def _computed(cls, embeddings: NDArray[Any]) -> Scaling:
+        with own_threads() as pool:
+            if len(embeddings) < embeddings.shape[1]:
+                return cls._of_few(np.asarray(embeddings, np.float32))
+            return cls._of_many(embeddings, pool)
+
+    @classmethod
+    def _of_many(cls, embeddings: NDArray[Any], pool: ThreadPoolExecutor) -> Scaling:
+        from scipy.linalg import eigh
+
         size = embeddings.shape[1]
-        if len(embeddings) < size:
-            return cls._of_few(np.asarray(embeddings, np.float32))
         center = np.asarray(embeddings[: min(len(embeddings), 1000)], np.float32).mean(axis=0)
         total = np.zeros(size)
         products = np.zeros((size, size))
-        for rows in _chunks(len(embeddings)):
+
+        def sums(rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
             x = np.asarray(embeddings[rows], np.float32) - center  # near the mean, so that float32 products suffice
-            total += x.sum(axis=0, dtype=np.float64)
-            products += x.T @ x
+            return x.sum(axis=0, dtype=np.float64), x.T @ x
+
+        for chunk in slices(len(embeddings), _ROWS_PER_CHUNK):
+            for part_total, part_products in pool.map(sums, slices(chunk.stop, _ROWS_PER_PIECE, start=chunk.start)):
+                total += part_total
+                products += part_products
         shift = total / len(embeddings)
-        covariance = products / len(embeddings) - np.outer(shift, shift)
+        covariance = products
+        covariance /= len(embeddings)
+        covariance -= np.outer(shift, shift)
         deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
         deviation[deviation < 1e-6] = 1.0
-        correlation = (covariance / np.outer(deviation, deviation)).astype(np.float32)
-        variances, axes = np.linalg.eigh(correlation)
+        correlation = covariance.astype(np.float32)
+        correlation /= np.outer(deviation, deviation)
+        variances, axes = eigh(correlation.T, driver="evd", overwrite_a=True, check_finite=False)
         scaling = cls(
             mean=(center + shift).astype(np.float32),
             deviation=deviation.astype(np.float32),
@@ -210,7 +233,10 @@ class Scaling:
         )
         if len(embeddings) > _ROWS_PER_CHUNK:
             return scaling
-        return replace(scaling, turned=scaling.standardise(embeddings) @ scaling.axes)
+        pieces = pool.map(
+            lambda rows: scaling.standardise(embeddings[rows]) @ scaling.axes, slices(len(embeddings), _ROWS_PER_PIECE)
+        )
+        return replace(scaling, turned=np.concatenate(list(pieces)))
 
     @classmethod
     def _of_few(cls, embeddings: NDArray[np.float32]) -> Scaling:
@@ -256,14 +282,15 @@ def _fit_path(
     pool: ThreadPoolExecutor,
     tolerance: float = 1e-5,
     scaling: Scaling | None = None,
+    start: Sequence[LinearHead] = (),
 ) -> Iterator[list[LinearHead]]:
     """Yields the heads of each strength, one per subset, each fit starting where the one before ended.
 
     All subsets are fitted as one problem: reading the embeddings is what costs, and they are read once for all.
 
-    The minimiser sees kernel = axes @ (scale * u). Along an axis of variance v the curvature of the log loss is at most
-    v / 4, that of the penalty 1 / (strength * count); scale = 1 / sqrt(their sum) makes the objective nearly round in u,
-    so that L-BFGS needs tens of steps instead of hundreds.
+    Kernels have a row per class here, and the minimiser sees kernel = (scale * u) @ axes.T. Along an axis of variance v the
+    curvature of the log loss is at most v / 4, that of the penalty 1 / (strength * count); scale = 1 / sqrt(their sum) makes
+    the objective nearly round in u, so that L-BFGS needs tens of steps instead of hundreds.
     """
     from scipy.optimize import minimize
 
@@ -273,42 +300,47 @@ def _fit_path(
         embeddings = scaling.turned
 
     def turn(kernel: NDArray[Any]) -> NDArray[np.float32]:
-        return np.asarray(kernel if is_small else scaling.axes @ kernel, np.float32)
+        return np.asarray(kernel if is_small else kernel @ scaling.axes.T, np.float32)
 
     def turn_back(kernel: NDArray[Any]) -> NDArray[np.float32]:
-        return np.asarray(kernel if is_small else scaling.axes.T @ kernel, np.float32)
+        return np.asarray(kernel if is_small else kernel @ scaling.axes, np.float32)
 
     size, num_subsets = len(scaling.variances), subsets.shape[1]
     columns = num_subsets * num_classes
     counts = subsets.sum(axis=0)  # (num_subsets,)
-    weights = (subsets / counts).astype(np.float32)  # each subset's mean log loss, so that tolerances mean the same
-    kernel, bias = np.zeros((size, columns), np.float32), np.zeros(columns)
+    weights = np.ascontiguousarray((subsets / counts).T, np.float32)  # each subset's mean log loss: tolerances mean the same
+    kernel, bias = np.zeros((columns, embeddings.shape[1]), np.float32), np.zeros(columns)
+    if start:
+        raw_kernel = np.concatenate([head.kernel for head in start], axis=1).T
+        bias = np.concatenate([head.bias for head in start]) + raw_kernel @ scaling.mean
+        kernel = raw_kernel * scaling.deviation
+        kernel = kernel @ scaling.axes if is_small else kernel
     for strength in strengths:
-        penalty = np.repeat(1.0 / (strength * counts), num_classes)  # (columns,)
-        scale = 1.0 / np.sqrt(0.25 * scaling.variances[:, None] + penalty)  # (num_axes, columns)
+        penalty = np.repeat(1.0 / (strength * counts), num_classes)[:, None]  # (columns, 1)
+        scale = 1.0 / np.sqrt(0.25 * scaling.variances + penalty)  # (columns, num_axes)
 
         def objective(
             flat: NDArray[np.float64], penalty: NDArray[np.float64] = penalty, scale: NDArray[np.float64] = scale
         ) -> tuple[float, NDArray[np.float64]]:
-            u = flat.reshape(size + 1, columns)
-            kernel = turn((scale * u[:-1]).astype(np.float32))
+            u = flat.reshape(columns, size + 1)
+            kernel = turn((scale * u[:, :-1]).astype(np.float32))
             loss, kernel_gradient, bias_gradient = _log_losses(
-                embeddings, labels, weights, kernel, u[-1], None if is_small else scaling, pool
+                embeddings, labels, weights, kernel, u[:, -1], None if is_small else scaling, pool
             )
             loss += 0.5 * float((penalty * np.square(kernel, dtype=np.float64)).sum())
             kernel_gradient += penalty * kernel
             u_gradient = scale * turn_back(kernel_gradient.astype(np.float32))
-            return loss, np.concatenate([u_gradient, bias_gradient[None]]).ravel()
+            return loss, np.concatenate([u_gradient, bias_gradient[:, None]], axis=1).ravel()
 
-        start = np.concatenate([turn_back(kernel) / scale, bias[None]]).ravel()
+        first = np.concatenate([turn_back(kernel) / scale, bias[:, None]], axis=1).ravel()
         options = {"maxiter": 300, "ftol": tolerance, "gtol": 1e-6}
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x.reshape(size + 1, columns)
-        kernel, bias = turn((scale * found[:-1]).astype(np.float32)), found[-1]
-        raw_kernel = (scaling.axes @ kernel if is_small else kernel) / scaling.deviation[:, None]
-        raw_bias = (bias - scaling.mean @ raw_kernel).astype(np.float32)
+        found = minimize(objective, first, jac=True, method="L-BFGS-B", options=options).x.reshape(columns, size + 1)
+        kernel, bias = turn((scale * found[:, :-1]).astype(np.float32)), found[:, -1]
+        raw_kernel = (kernel @ scaling.axes.T if is_small else kernel) / scaling.deviation
+        raw_bias = (bias - raw_kernel @ scaling.mean).astype(np.float32)
         yield [
-            LinearHead(np.ascontiguousarray(raw_kernel[:, first : first + num_classes]), raw_bias[first : first + num_classes])
-            for first in range(0, columns, num_classes)
+            LinearHead(np.ascontiguousarray(raw_kernel[k : k + num_classes].T), raw_bias[k : k + num_classes])
+            for k in range(0, columns, num_classes)
         ]
 
 
@@ -321,35 +353,32 @@ def _log_losses(
     scaling: Scaling | None,
     pool: ThreadPoolExecutor,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """The weighted log loss summed over subsets, and its gradients: products in float32, sums in float64."""
-    num_subsets = weights.shape[1]
+    """The weighted log loss summed over subsets, and its gradients: products in float32, sums in float64.
+
+    Pictures are columns here: sums over a handful of classes are sums of long rows then. They are taken in blocks that the
+    caches of a core hold, since each is multiplied twice; blocks are added in order, whatever the number of threads.
+    """
+    num_subsets = len(weights)
 
     def of_rows(rows: slice) -> tuple[float, NDArray[np.float32], NDArray[np.float64]]:
         x = embeddings[rows] if scaling is None else scaling.standardise(embeddings[rows])
-        y, w = labels[rows], weights[rows]
+        y, w = labels[rows], weights[:, rows]
         each = np.arange(len(y))
-        logits = (x @ kernel + bias.astype(np.float32)).reshape(len(y), num_subsets, -1)
-        logits -= logits.max(axis=2, keepdims=True)
-        of_label = logits[each, :, y]  # (rows, subsets)
-        exponentials = np.exp(logits, out=logits)
-        sums = exponentials.sum(axis=2, keepdims=True)
-        loss = float((w * (np.log(sums[:, :, 0]) - of_label)).sum(dtype=np.float64))
-        residual = exponentials / sums
-        residual[each, :, y] -= 1.0
-        residual *= w[:, :, None]
-        flat = residual.reshape(len(y), -1)
-        return loss, x.T @ flat, flat.sum(axis=0, dtype=np.float64)
+        logits = (kernel @ x.T + bias.astype(np.float32)[:, None]).reshape(num_subsets, -1, len(y))
+        logits -= logits.max(axis=1, keepdims=True)
+        of_label = logits[:, y, each]  # (num_subsets, rows)
+        residual = np.exp(logits, out=logits)
+        sums = residual.sum(axis=1)
+        loss = float((w * (np.log(sums) - of_label)).sum(dtype=np.float64))
+        residual *= (w / sums)[:, None]
+        residual[:, y, each] -= w
+        flat = residual.reshape(-1, len(y))
+        return loss, flat @ x, flat.sum(axis=1, dtype=np.float64)
 
     loss, kernel_gradient, bias_gradient = 0.0, np.zeros(kernel.shape), np.zeros(bias.shape)
-    for part_loss, part_kernel, part_bias in pool.map(of_rows, _chunks(len(embeddings), os.cpu_count() or 1)):
+    rows_per_block = max(_BYTES_PER_BLOCK // (4 * max(embeddings.shape[1], 1)), len(kernel))
+    for part_loss, part_kernel, part_bias in pool.map(of_rows, slices(len(embeddings), rows_per_block)):
         loss += part_loss
         kernel_gradient += part_kernel
         bias_gradient += part_bias
     return loss, kernel_gradient, bias_gradient
-
-
-def _chunks(count: int, num_pieces: int = 1) -> Iterator[slice]:
-    """Consecutive slices of `count` rows: at least `num_pieces`, none longer than the limit."""
-    size = min(-(-count // num_pieces), _ROWS_PER_CHUNK)
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))

@@ -13,22 +13,19 @@ https://doi.org/10.1016/S0047-259X(03)00096-4, for the shrinkage, which follows 
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.data.parallel import own_threads
-from fieldguide.embedding.remembering import remembers_last
+from fieldguide.data.parallel import slices
+from fieldguide.embedding.gaussians import ROWS_PER_CHUNK, distances_between, hold_out, unit_length
 from fieldguide.errors import BundleError, RecipeError
 
 DEFAULT_REJECT = 0.01
 MIN_KNOWN = 200  # held-out pictures; with fewer the share that will be turned away is not known
-_ROWS_PER_CHUNK = 8_192
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +71,9 @@ class Novelty:
     def distances(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
         """(num_images, embedding_size) -> (num_images, num_classes): from each class."""
         result = np.empty((len(embeddings), len(self.class_means)), np.float32)
-        for rows in _chunks(len(embeddings)):
-            result[rows] = _distances(unit_length(embeddings[rows]) - self.center, self.whitening, self.class_means)
+        for rows in slices(len(embeddings), ROWS_PER_CHUNK):
+            whitened = np.asarray((unit_length(embeddings[rows]) - self.center) @ self.whitening, np.float32)
+            result[rows] = distances_between(whitened, self.class_means)
         return result
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
@@ -145,48 +143,18 @@ def fit_novelty(
         RecipeError: if the share is out of range.
     """
     check_reject(reject)
-    center, whitening, class_means, positions, held_out = _fitted(embeddings, labels, folds, num_classes)
-    nearest = held_out.min(axis=1)
-    novelty = Novelty(center, whitening, class_means, np.sort(nearest), reject)
+    held_out = hold_out(embeddings, labels, folds, num_classes)
+    gaussians, nearer = held_out.of_all(embeddings)
+    distances = held_out.distances * np.float32(nearer)
+    nearest = distances.min(axis=1)
+    novelty = Novelty(gaussians.center, *gaussians.whitening(), np.sort(nearest), reject)
     return FittedNovelty(
         novelty=novelty,
-        positions=positions,
+        positions=held_out.positions,
         scores=np.asarray(nearest / novelty.threshold, np.float32),
-        distances=held_out,
-        caught=_caught(held_out, labels[positions], reject or DEFAULT_REJECT),
+        distances=distances,
+        caught=_caught(distances, labels[held_out.positions], reject or DEFAULT_REJECT),
     )
-
-
-@remembers_last
-def _fitted(
-    embeddings: NDArray[Any], labels: NDArray[np.int64], folds: NDArray[np.int64], num_classes: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    """Center, whitening, class means, positions of what was held out, and its distances from each class."""
-    center = _mean(embeddings)
-    positions = np.flatnonzero(folds >= 0)
-    held_out = np.empty((len(positions), num_classes), np.float32)
-    with own_threads() as pool:
-        fold_numbers = range(-1, int(folds.max()) + 1)
-        sums = list(pool.map(lambda fold: _Sums.of(embeddings, labels, folds == fold, center, num_classes), fold_numbers))
-        total = functools.reduce(_Sums.__add__, sums)
-        shrinkage = _shrinkage(embeddings, labels, center, total)
-
-        def measure(fold: int) -> None:
-            mine = folds[positions] == fold
-            whitening, class_means = (total - sums[fold + 1]).gaussians(shrinkage)
-            held_out[mine] = _distances(unit_length(embeddings[positions[mine]]) - center, whitening, class_means)
-
-        numbers = np.unique(folds[positions]).tolist()
-        everything = pool.submit(total.gaussians, shrinkage)
-        fewer = pool.submit((total - sums[numbers[0] + 1] - sums[numbers[1] + 1]).gaussians, shrinkage) if numbers[1:] else None
-        list(pool.map(measure, numbers))
-        whitening, class_means = everything.result()
-        if fewer is not None:
-            mine = folds[positions] == numbers[0]
-            farther = _distances(unit_length(embeddings[positions[mine]]) - center, *fewer.result()).min(axis=1)
-            num_images = [total.counts.sum() - sum(sums[n + 1].counts.sum() for n in numbers[:k]) for k in range(3)]
-            held_out *= _nearer_with_all(held_out[mine].min(axis=1), farther, num_images)
-    return center, whitening, class_means, positions, held_out
 
 
 def border(distances: NDArray[Any], share: float) -> float:
@@ -219,114 +187,6 @@ def check_reject(reject: float) -> None:
         )
 
 
-def unit_length(embeddings: NDArray[Any]) -> NDArray[np.float32]:
-    """Rows divided by their length: how bright or contrasted a picture is counts for less then."""
-    rows = np.asarray(embeddings, np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(lengths, 1e-12))
-
-
-def _distances(
-    centred: NDArray[np.float32], whitening: NDArray[np.float32], class_means: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """|w - m|^2 = |w|^2 - 2 w.m + |m|^2: no array of (images, classes, embedding_size) is made."""
-    w = centred @ whitening
-    squared = np.square(w).sum(axis=1)[:, None] - 2 * (w @ class_means.T) + np.square(class_means).sum(axis=1)
-    return np.asarray(np.sqrt(np.maximum(squared, 0.0)), np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """What the Gaussians of some pictures need: sums that can be added and taken apart, fold by fold."""
-
-    counts: NDArray[np.float64]  # (num_classes,)
-    totals: NDArray[np.float64]  # (num_classes, embedding_size)
-    products: NDArray[np.float64]  # (embedding_size, embedding_size)
-
-    @classmethod
-    def of(
-        cls,
-        embeddings: NDArray[Any],
-        labels: NDArray[np.int64],
-        is_mine: NDArray[np.bool_],
-        center: NDArray[np.float32],
-        num_classes: int,
-    ) -> Self:
-        size = embeddings.shape[1]
-        counts = np.bincount(labels[is_mine], minlength=num_classes).astype(np.float64)
-        totals, products = np.zeros((num_classes, size)), np.zeros((size, size))
-        for rows in _chunks(len(labels)):
-            mine = is_mine[rows]
-            if mine.any():
-                x, y = unit_length(embeddings[rows][mine]) - center, labels[rows][mine]
-                for label in np.unique(y):
-                    totals[label] += x[y == label].sum(axis=0, dtype=np.float64)
-                products += x.T @ x
-        return cls(counts, totals, products)
-
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(self.counts + other.counts, self.totals + other.totals, self.products + other.products)
-
-    def __sub__(self, other: _Sums) -> _Sums:
-        return _Sums(self.counts - other.counts, self.totals - other.totals, self.products - other.products)
-
-    def means(self) -> NDArray[np.float64]:
-        """(num_classes, embedding_size); 0 for a class without a picture."""
-        return self.totals / np.maximum(self.counts, 1.0)[:, None]
-
-    def covariance(self) -> NDArray[np.float64]:
-        """Of the pictures around the mean of their class."""
-        means = self.means()
-        return np.asarray((self.products - (means.T * self.counts) @ means) / max(self.counts.sum(), 1.0))
-
-    def gaussians(self, shrinkage: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The whitening of the shrunk covariance, and the whitened means; that of a class without a picture is far away."""
-        from scipy.linalg.lapack import dtrtri
-
-        covariance = self.covariance()
-        size = len(covariance)
-        mean_variance = max(float(np.trace(covariance)) / size, 1e-12)
-        covariance *= 1 - shrinkage
-        covariance[np.diag_indices(size)] += max(shrinkage, 1e-6) * mean_variance
-        inverse, _ = dtrtri(np.linalg.cholesky(covariance), lower=1)  # of a triangle: half the work of solving for it
-        class_means = self.means() @ inverse.T
-        class_means[self.counts == 0] = 1e6
-        return np.ascontiguousarray(inverse.T, np.float32), np.asarray(class_means, np.float32)
-
-
-def _shrinkage(embeddings: NDArray[Any], labels: NDArray[np.int64], center: NDArray[np.float32], total: _Sums) -> float:
-    """Ledoit and Wolf's share of the round covariance, in [0, 1]: the more, the fewer pictures there are for the numbers."""
-    means = total.means().astype(np.float32)
-    fourth_powers = 0.0
-    for rows in _chunks(len(labels)):
-        residual = unit_length(embeddings[rows]) - center - means[labels[rows]]
-        fourth_powers += float(np.square(np.square(residual).sum(axis=1, dtype=np.float64)).sum())
-    covariance = total.covariance()
-    count, size = len(labels), len(covariance)
-    norm = float(np.square(covariance).sum())
-    distance_from_round = norm - float(np.trace(covariance)) ** 2 / size
-    error = (fourth_powers / count - norm) / count
-    return float(np.clip(error / max(distance_from_round, 1e-30), 0.0, 1.0))
-
-
-def _nearer_with_all(near: NDArray[np.float32], far: NDArray[np.float32], num_images: list[float]) -> float:
-    """What distances from Gaussians without a fold must be multiplied by, to be distances from those of all pictures.
-
-    A covariance of n pictures in d dimensions takes new ones for farther than they are: their squared distance is about d
-    divided by 1 - d / n, whose inverse is linear in 1 / n. So what one more fold changes says what this one did.
-
-    Args:
-        near: (n,), distances of a fold's pictures from Gaussians without them.
-        far: (n,), from Gaussians without them and those of another fold.
-        num_images: that Gaussians of all pictures, those of `near` and those of `far` were fitted to.
-    """
-    if min(num_images) < 1:
-        return 1.0
-    steps = np.diff(1 / np.array(num_images))
-    ratio = float(np.median(np.square(near / np.maximum(far, 1e-12))))
-    return float(np.clip(1 + (1 - ratio) * steps[0] / steps[1], 1.0, 4.0) ** -0.5)
-
-
 def _caught(held_out: NDArray[np.float32], labels: NDArray[np.int64], share: float) -> NDArray[np.float64] | None:
     """Each class in turn as a stranger: its pictures' distances from the other classes, against the border of these.
 
@@ -344,15 +204,3 @@ def _caught(held_out: NDArray[np.float32], labels: NDArray[np.int64], share: flo
             continue
         caught[c] = (nearest[is_stranger] > border(np.sort(nearest[~is_stranger]), share)).mean()
     return caught
-
-
-def _mean(embeddings: NDArray[Any]) -> NDArray[np.float32]:
-    total = np.zeros(embeddings.shape[1])
-    for rows in _chunks(len(embeddings)):
-        total += unit_length(embeddings[rows]).sum(axis=0, dtype=np.float64)
-    return np.asarray(total / len(embeddings), np.float32)
-
-
-def _chunks(count: int) -> Iterator[slice]:
-    for start in range(0, count, _ROWS_PER_CHUNK):
-        yield slice(start, min(start + _ROWS_PER_CHUNK, count))
