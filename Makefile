@@ -27,7 +27,7 @@ check: setup
 	$(BIN)/typos
 	$(BIN)/python notebooks/build.py --check
 
-test: setup  # two at a time: much of a test is waiting for one core
+test: setup  # pytest-xdist, in a process more than there are cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: setup

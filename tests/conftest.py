@@ -19,6 +19,12 @@ from PIL import Image
 import fieldguide
 from fieldguide.cli import main
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: a test waits for disks, browsers and processes of its own a third of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
 # A shell that starts a command with `&` lets it ignore Ctrl-C, which the tests of interrupts and their children need.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -77,9 +77,7 @@ def test_where_it_does_not_pay_the_bundle_is_that_of_transfer(small_backbone, ti
     assert any(note.startswith("No fine-tuning: ") for note in chosen.notes)
 
 
-def test_fine_tuning_is_kept_where_it_does_better_and_goes_on_where_it_was_cut_off(
-    always_pays, tiny_folder, tmp_path, monkeypatch
-):
+def test_fine_tuning_is_kept_where_it_does_better(always_pays, tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(following, "_val_accuracy", lambda first, used: 0.0)
     said: list[str] = []
     run = train(tiny_folder, tmp_path / "whole", say=said.append)
@@ -96,7 +94,13 @@ def test_fine_tuning_is_kept_where_it_does_better_and_goes_on_where_it_was_cut_o
     probabilities = np.array([[answer.probabilities[c] for c in scored.class_names] for answer in answers])
     np.testing.assert_allclose(probabilities, scored.probabilities, atol=1e-3)
 
+
+@pytest.mark.slow
+def test_fine_tuning_that_follows_goes_on_where_it_was_cut_off(always_pays, tiny_folder, tmp_path, monkeypatch):
     from fieldguide.training.resumption import Resumption
+
+    monkeypatch.setattr(following, "_val_accuracy", lambda first, used: 0.0)
+    run = train(tiny_folder, tmp_path / "whole")
 
     original = Resumption.on_train_batch_end
 

@@ -127,6 +127,7 @@ def test_everything_downstream_works(name: str, tiny_folder: Path, tmp_path: Pat
         classifier.to_keras(sequential)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_it_goes_on_where_it_was_cut_off(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,7 +93,9 @@ class Killed(BaseException):
     """What a kill leaves: the files, and nothing else."""
 
 
-@pytest.mark.parametrize("num_steps", [2 * STEPS, 3 * STEPS - 1])  # at the end of an epoch; within one, in another size
+@pytest.mark.parametrize(  # at the end of an epoch; within one, in another size
+    "num_steps", [pytest.param(2 * STEPS, marks=pytest.mark.slow), 3 * STEPS - 1]
+)
 def test_a_training_that_was_killed_goes_on_to_the_same_bytes(
     num_steps: int, whole: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

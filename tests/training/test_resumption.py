@@ -74,9 +74,10 @@ MOMENTS: dict[str, tuple[str, Callable[[Resumption], bool], bool]] = {
     "between two epochs": ("on_epoch_end", lambda at: at.epoch == 1, True),
     "after the last epoch": ("on_epoch_end", lambda at: at.epoch == 2, True),
 }
+SOME = ("in the first epoch", "while validating")  # the others take their time
 
 
-@pytest.mark.parametrize("name", MOMENTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in SOME else pytest.mark.slow) for n in MOMENTS])
 def test_killed_and_taken_up_again_it_ends_with_the_same_bytes(checkpoints: Checkpoints, whole: Fitted, name: str) -> None:
     method, moment, after = MOMENTS[name]
     with pytest.raises(Killed):
@@ -123,8 +124,15 @@ def test_a_damaged_checkpoint_costs_its_work_and_no_more(checkpoints: Checkpoint
     assert resumed.work["repeated_steps"] == 1
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("method", ["on_train_batch_end", "on_test_batch_end"])
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("on_train_batch_end", "SIGINT"),
+        ("on_test_batch_end", "SIGTERM"),
+        pytest.param("on_train_batch_end", "SIGTERM", marks=pytest.mark.slow),
+        pytest.param("on_test_batch_end", "SIGINT", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
     checkpoints: Checkpoints, whole: Fitted, monkeypatch: pytest.MonkeyPatch, method: str, name: str
 ) -> None:
