@@ -159,14 +159,15 @@ def test_predictions_read_and_write_no_cache(run_folder, photos, tmp_path, monke
 
 def test_commands_that_are_printed_can_be_copied(make_folder, tmp_path, capsys):
     folder = make_folder({f"{hue} one": 3 for hue in HUES}, root=tmp_path / "my photos")
-    assert cli("audit", str(folder), "--quick", "--out", str(tmp_path / "my audit")) == 0
+    narrowed = ("--exclude-class", "red one", "--merge-subfolders")
+    assert cli("audit", str(folder), "--quick", "--out", str(tmp_path / "my audit"), *narrowed) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     command = train_command(
-        folder, tmp_path / "run", recipe="transfer", seed=0, exclude_class=("red one",), merge_subfolders=True
+        folder, out=tmp_path / "run", recipe="transfer", seed=0, exclude_class=("red one",), merge_subfolders=True
     )
     if os.name == "posix":
         review = str(tmp_path / "my audit" / "review.csv")
-        assert shlex.split(last) == ["next:", "fieldguide", "train", str(folder), "--review", review]
+        assert shlex.split(last) == ["next:", "fieldguide", "train", str(folder), "--review", review, *narrowed]
         options = ["--recipe", "transfer", "--seed", "0", "--exclude-class", "red one", "--merge-subfolders"]
         assert shlex.split(command) == ["fieldguide", "train", str(folder), "--out", str(tmp_path / "run"), *options]
     else:

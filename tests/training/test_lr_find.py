@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import fieldguide
-from fieldguide import training
+from fieldguide import training, workflow
 
 training.import_tensorflow()
 
 from fieldguide.cli import main  # noqa: E402
 from fieldguide.errors import RecipeError  # noqa: E402
+from fieldguide.recipes.recipe import TrainingData  # noqa: E402
+from fieldguide.records import LearningRates  # noqa: E402
 from fieldguide.training.lr_find import Sweep, smooth  # noqa: E402
 
 SMALL = fieldguide.Classic(image_size=(32, 32), filters=(8, 8), units=16, batch_size=16)
@@ -56,6 +61,44 @@ def test_it_learns_from_the_training_part_says_a_rate_and_draws_it(
     assert not caught.value.code
     assert json.loads(capsys.readouterr().out)["suggestion"] > 0
     assert (tmp_path / "cli.png").stat().st_size > 1000
+
+
+def test_the_command_that_it_proposes_keeps_what_was_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def lr_find(source: str, **options: Any) -> LearningRates:
+        asked.update(options)
+        return LearningRates("classic", (0.1, 0.2), (1.0, 0.5), (1.0, 0.7), 0.0123)
+
+    monkeypatch.setattr(workflow, "lr_find", lr_find)
+    settings = ("--set", "units=8", "--set", "learning_rate=5", "--set", "filters=4,4")
+    with pytest.raises(SystemExit):
+        main(["lr-find", "my photos", *settings, "--exclude-class", "a b", "--merge-subfolders", "--seed", "1"])
+    assert (asked["exclude_classes"], asked["merge_subfolders"], asked["seed"]) == (["a b"], True, 1)
+    said, proposed = capsys.readouterr().out.splitlines()
+    assert said.startswith("learning_rate 0.012 ")
+    if os.name == "posix":
+        kept = ["--set", "units=8", "--set", "filters=4,4", "--set", "learning_rate=0.012", "--seed", "1"]
+        folder = ["--exclude-class", "a b", "--merge-subfolders"]
+        assert shlex.split(proposed) == ["next:", "fieldguide", "train", "my photos", "--recipe", "classic", *kept, *folder]
+
+
+def test_it_learns_from_pictures_of_the_size_that_a_training_takes(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures have 40 x 48 pixels: `max_enlargement` takes the usual size down."""
+    shapes: list[tuple[int, ...]] = []
+
+    def find(self: fieldguide.Classic, data: TrainingData, **options: Any) -> LearningRates:
+        shapes.append(data.train.values.shape)
+        return LearningRates(self.name, (0.1,), (1.0,), (1.0,), 0.1)
+
+    monkeypatch.setattr(fieldguide.Classic, "find_learning_rate", find)
+    for recipe in (fieldguide.Classic(), fieldguide.Classic(max_enlargement=4.0)):
+        fieldguide.lr_find(tiny_folder, recipe=recipe, progress=False)
+    side = fieldguide.Classic().fitted_to_pictures(np.array([[40, 48]])).image_size[0]
+    assert side < 96
+    assert shapes == [(51, side, side, 3), (51, 96, 96, 3)]
 
 
 def test_a_recipe_without_a_rate_and_a_range_that_is_none_are_refused(tiny_folder: Path) -> None:

@@ -129,7 +129,7 @@ def audit(
     from fieldguide import workflow
     from fieldguide.auditing.summary import summarised
     from fieldguide.workflow.inspection import audit_folder
-    from fieldguide.workflow.provenance import shell_command
+    from fieldguide.workflow.provenance import train_command
 
     directory = None if as_json and out is None else audit_folder(source, out)
     result = workflow.audit(
@@ -162,7 +162,17 @@ def audit(
         print(line)
     print(f"pictures: {directory / 'audit.html'}")
     print(f"decide:   {directory / 'review.csv'} (keep, exclude, relabel)")
-    print(f"next:     {shell_command('fieldguide', 'train', source, '--review', str(directory / 'review.csv'))}")
+    command = train_command(
+        source,
+        review=directory / "review.csv",
+        seed=seed,
+        group_by=group_by,
+        exclude_class=tuple(exclude_class or ()),
+        merge_subfolders=merge_subfolders,
+        sixteen_bit_max=sixteen_bit_max,
+        precision=None if precision == "auto" else precision,
+    )
+    print(f"next:     {command}")
 
 
 def reproduce(
@@ -199,14 +209,27 @@ def lr_find(
     recipe: Recipe = "classic",
     settings: Settings = None,
     seed: Seed = None,
+    group_by: GroupBy = None,
+    exclude_class: ExcludeClass = None,
+    merge_subfolders: MergeSubfolders = False,
+    sixteen_bit_max: SixteenBitMax = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the losses into a PNG, SVG or PDF file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Try learning rates on DIR, one a batch, and say at which one the loss falls steepest."""
     from fieldguide import workflow
+    from fieldguide.workflow.provenance import train_command
 
     plan = _plan(recipe, settings or (), seed)
-    found = workflow.lr_find(source, recipe=plan.recipe, seed=plan.seed)
+    found = workflow.lr_find(
+        source,
+        recipe=plan.recipe,
+        seed=plan.seed,
+        group_by=group_by,
+        exclude_classes=exclude_class or (),
+        merge_subfolders=merge_subfolders,
+        sixteen_bit_max=sixteen_bit_max,
+    )
     if plot is not None:
         from fieldguide.reporting.plots import lr_find as figure
 
@@ -215,7 +238,18 @@ def lr_find(
         print_json(found.to_json())
     else:
         print(f"learning_rate {found.suggestion:.2g} (the loss falls steepest there; {len(found.losses)} batches)")
-        print(f"next:   fieldguide train {source} --recipe {recipe} --set learning_rate={found.suggestion:.2g}")
+        others = [setting for setting in settings or () if setting.partition("=")[0].strip() != "learning_rate"]
+        command = train_command(
+            source,
+            recipe=recipe,
+            set=(*others, f"learning_rate={found.suggestion:.2g}"),
+            seed=seed,
+            group_by=group_by,
+            exclude_class=tuple(exclude_class or ()),
+            merge_subfolders=merge_subfolders,
+            sixteen_bit_max=sixteen_bit_max,
+        )
+        print(f"next:   {command}")
 
 
 def demo(

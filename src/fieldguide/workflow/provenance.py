@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from fieldguide import __version__
@@ -47,15 +46,14 @@ def fingerprint(scanned: Scan) -> str:
     return hasher.hexdigest()
 
 
-def train_command(source: str | os.PathLike[str], directory: Path, **options: object) -> str:
-    """The command line that repeats a run.
+def train_command(source: str | os.PathLike[str], **options: object) -> str:
+    """The command line that trains like this.
 
     Args:
         source: the pictures.
-        directory: the run folder.
         **options: by their name in Python; one that is None, False or empty is left out, a tuple is given word by word.
     """
-    words = ["fieldguide", "train", os.fspath(source), "--out", str(directory)]
+    words = ["fieldguide", "train", os.fspath(source)]
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
         if value is True:

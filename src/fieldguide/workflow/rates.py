@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from fieldguide.data.pictures import load_pictures
+from fieldguide.data.cache import Cache
+from fieldguide.data.copies import find_copies
+from fieldguide.data.index import index_folder
+from fieldguide.data.split import split_images
 from fieldguide.errors import RecipeError
-from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
+from fieldguide.recipes.recipe import Recipe
 from fieldguide.recipes.settings import plan_of
-from fieldguide.records import LearningRates
+from fieldguide.records import LearningRates, Preprocessing
+from fieldguide.training.session import Session
+from fieldguide.workflow.following import fitted_to_pictures, training_data
+from fieldguide.workflow.scanning import scan_pixels, scan_with_progress
 
 
 def lr_find(
@@ -45,8 +50,7 @@ def lr_find(
         RecipeError: if the recipe has no learning rate, or if the range is none.
     """
     recipe, seed = plan_of(recipe, seed)
-    find = getattr(recipe, "find_learning_rate", None)
-    if find is None:
+    if not hasattr(recipe, "find_learning_rate"):
         raise RecipeError(
             f"The recipe {recipe.name} has no learning rate.\nhint: classic, scratch and finetune train a network."
         )
@@ -54,8 +58,15 @@ def lr_find(
         raise RecipeError(
             f"lowest must be above 0 and below highest, num_batches 20 or more; received {lowest}, {highest}, {num_batches}."
         )
-    pictures = load_pictures(source, image_size=recipe.image_size, seed=seed, progress=progress, **folder)
-    train, val = (Examples(part.pixels, part.labels, np.arange(len(part.labels))) for part in (pictures.train, pictures.val))
-    data = TrainingData(train, val, num_classes=len(pictures.class_names), seed=seed)
-    found: LearningRates = find(data, lowest=lowest, highest=highest, num_batches=num_batches)
-    return found
+    white = folder.pop("sixteen_bit_max", None)
+    index = index_folder(source, **folder)
+    with Cache() as cache:
+        preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=white)
+        scanned = scan_with_progress(index, preprocessing, cache, consumer=None, title="scan", progress=progress)
+        recipe, _ = fitted_to_pictures(recipe, scanned)
+        preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=white)
+        scanned = scan_pixels(index, scanned, preprocessing, cache, progress=progress)
+    split = split_images(scanned.images, index.class_names, pixel_hashes=find_copies(scanned).keys, seed=seed, root=index.root)
+    data = training_data(scanned, split, seed=seed, session=Session())
+    find: Callable[..., LearningRates] = getattr(recipe, "find_learning_rate")  # noqa: B009 - not of every recipe
+    return find(data, lowest=lowest, highest=highest, num_batches=num_batches)

@@ -249,7 +249,7 @@ def train(
                 write_tensors(directory / "evaluation" / "thumbnails.safetensors", arrays)
             write_json(directory / "evaluation" / "suspects.json", {"suspects": doubted})
             changes = {"set": assignments_of(recipe)}
-            command = train_command(source, directory, recipe=recipe.name, **changes, seed=seed, **options)
+            command = train_command(source, out=directory, recipe=recipe.name, **changes, seed=seed, **options)
             run = Run(
                 directory=str(directory),
                 recipe=recipe.name,
