@@ -168,3 +168,15 @@ def test_the_share_that_is_asked_for_is_turned_away_and_not_half_of_it(num_image
     away = (fitted.novelty.scores(sample(20_000)[0]) > 1).mean()
     assert 0.07 < away < 0.13
     assert (fitted.scores > 1).mean() == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("per_class", [1, 2, 3, 4])
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 1.0])
+def test_very_few_pictures_and_classes_without_spread_have_finite_distances(per_class, spread):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(40), per_class)
+    x = (rng.normal(size=(40, 64))[labels] * 10 + rng.normal(size=(len(labels), 64)) * spread).astype(np.float32)
+    fitted = fit_novelty(x, labels, np.arange(len(labels)) % 3, num_classes=40)
+    assert np.isfinite(fitted.distances).all() and np.isfinite(fitted.novelty.scores(x)).all()
+    pair = fit_novelty(x[:6], np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 0, 1, 2]) % max(per_class, 2), num_classes=2)
+    assert np.isfinite(pair.distances).all()

@@ -18,6 +18,7 @@ from fieldguide.data.parallel import own_threads, slices
 from fieldguide.embedding.remembering import remembers_last
 
 _FAR = 1e6
+_ROUNDING = 5e-7  # some eight times that of a float32
 ROWS_PER_CHUNK = 8_192
 
 
@@ -90,6 +91,8 @@ class HeldOut:
                 return everything.result(), 1.0
             without_one = self._total - self._two_folds[0]
             without_two = without_one - self._two_folds[1]
+            if without_two.counts.sum() < 1:
+                return everything.result(), 1.0
             farther = without_two.gaussians(self._center, self._shrinkage).distances(embeddings[self._of_first]).min(axis=1)
             nearest = self.distances[np.isin(self.positions, self._of_first)].min(axis=1)
             counts = [float(sums.counts.sum()) for sums in (self._total, without_one, without_two)]
@@ -195,7 +198,8 @@ class _Sums:
         size = len(covariance)
         mean_variance = max(float(np.trace(covariance)) / size, 1e-12)
         covariance *= 1 - shrinkage
-        covariance[np.diag_indices(size)] += max(shrinkage, 1e-6) * mean_variance
+        rounding = _ROUNDING * float(np.trace(self.products)) / max(self.counts.sum(), 1.0)  # of products in float32
+        covariance[np.diag_indices(size)] += max(shrinkage * mean_variance, 1e-6 * mean_variance, rounding, 1e-12)
         triangle = cholesky(covariance.T, lower=True, overwrite_a=True, check_finite=False)  # .T: Fortran's order, in place
         return Gaussians(center, self.means(), self.counts == 0, triangle)
 
@@ -230,8 +234,6 @@ def _nearer_with_all(near: NDArray[np.float32], far: NDArray[np.float32], num_im
         far: (n,), from Gaussians without them and those of another fold.
         num_images: that Gaussians of all pictures, those of `near` and those of `far` were fitted to.
     """
-    if min(num_images) < 1:
-        return 1.0
     steps = np.diff(1 / np.array(num_images))
     ratio = float(np.median(np.square(near / np.maximum(far, 1e-12))))
     return float(np.clip(1 + (1 - ratio) * steps[0] / steps[1], 1.0, 4.0) ** -0.5)
