@@ -48,6 +48,31 @@ def test_right_labels_are_hardly_named_even_where_classes_overlap(distance):
     assert len(found.named) <= 6 and found.noise_rate < 0.02
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_without_sense_give_finite_figures(seed):
+    rng = np.random.default_rng(seed)
+    for x in (rng.normal(size=(40, 8)), np.ones((40, 8))):
+        labels = rng.permutation(np.arange(40) % 2)
+        found = check_labels(x.astype(np.float32), labels, np.arange(40), num_classes=2, seed=0)
+        assert np.isfinite(found.wrong).all() and np.isfinite(found.noise_rate) and np.isfinite(found.probabilities).all()
+
+
+def test_where_every_label_is_doubted_the_classifiers_learn_from_all(monkeypatch):
+    x, labels = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32), np.arange(40) % 2
+    monkeypatch.setattr("fieldguide.auditing.labels._LEFT_OUT_FROM", (1e-9, 1e-9))
+    found = check_labels(x, labels, np.arange(40), num_classes=2, seed=0)
+    assert np.isfinite(found.wrong).all() and found.probabilities.min() > 0
+
+
+def test_a_class_that_is_rare_among_very_many_pictures_is_judged_by_classifiers_that_know_it(monkeypatch):
+    monkeypatch.setattr("fieldguide.auditing.labels.MOST_LEARNED_FROM", 100)
+    rng = np.random.default_rng(0)
+    labels = np.concatenate([np.arange(1200) % 2, np.full(10, 2)])
+    x = (np.eye(3)[labels] * 8 + rng.normal(size=(len(labels), 3))).astype(np.float32)
+    found = check_labels(x, labels, np.arange(len(labels)), num_classes=3, seed=0)
+    assert found.wrong[labels == 2].max() < 0.1
+
+
 def test_classes_too_small_are_not_judged_and_one_class_is_no_question():
     x, labels = clouds([60, 60, FEWEST_PER_CLASS - 1], distance=6)
     found = check(x, labels, 3)

@@ -118,6 +118,7 @@ def test_leaks_name_a_learned_copy_of_each_test_picture():
     images = [LabeledImage(f"{i}.jpg", 0, part) for i, part in enumerate(parts)]
     copies = Copies(exact=(), groups=((0, 1), (2, 3, 4)), num_images=6)
     assert copies.leaks(images) == [(1, 0), (3, 2)]
+    assert Copies(exact=((3, 4),), groups=((0, 1), (2, 3, 4)), num_images=6).leaks(images) == [(1, 0), (3, 4)]
     assert copies.keys == ["0", "0", "2", "2", "2", "5"]
 
 
@@ -137,3 +138,16 @@ def test_pairs_are_compared_some_at_a_time(monkeypatch):
     assert [[i, 12 + i] for i in range(6)] == whole
     monkeypatch.setattr("fieldguide.data.near_copies._PAIRS_AT_ONCE", 2)
     assert near_copy_groups(sketches) == whole
+
+
+@pytest.mark.parametrize("num_copies", [9, 12, 30])
+def test_copies_are_found_however_many_there_are_of_one_picture(num_copies):
+    def saved(seed: int, quality: int) -> Image.Image:
+        buffer = io.BytesIO()
+        scene(seed).save(buffer, "JPEG", quality=quality)
+        return Image.open(io.BytesIO(buffer.getvalue()))
+
+    pictures = [scene(seed) for seed in range(100, 140)]
+    pictures += [saved(seed, 95 - 2 * k) for seed in (1, 2) for k in range(num_copies)]
+    groups = near_copy_groups([sketch(picture) for picture in pictures])
+    assert groups == [list(range(40, 40 + num_copies)), list(range(40 + num_copies, 40 + 2 * num_copies))]

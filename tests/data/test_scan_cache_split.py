@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from fieldguide.auditing.audit import audit_scan
+from fieldguide.auditing.review import proposed
 from fieldguide.data import scan as scan_module
 from fieldguide.data.cache import Cache
 from fieldguide.data.copies import find_copies
 from fieldguide.data.index import index_folder
 from fieldguide.data.scan import Consumer, keep_pixels, scan, thumbnails
-from fieldguide.data.split import fold_numbers, refuse_unsplittable, split_images
-from fieldguide.errors import DatasetError
+from fieldguide.data.split import fold_numbers, refuse_unsplittable, split_images, stratified_sample
+from fieldguide.errors import DatasetError, FieldguideError
 from fieldguide.records import ImageIndex, LabeledImage, Preprocessing
 from tests.conftest import as_bytes, noisy_picture
 
@@ -202,6 +203,13 @@ def test_the_cache_keeps_to_its_limit_and_drops_the_longest_unused(tmp_path):
         assert (tmp_path / "cache.sqlite").stat().st_size < 900_000
 
 
+@pytest.mark.parametrize("text", ["10GB", "-1", "nan", ""])
+def test_a_limit_that_is_no_number_is_said(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("FIELDGUIDE_CACHE_GB", text)
+    with pytest.raises(FieldguideError, match="FIELDGUIDE_CACHE_GB should be a number of gigabytes"):
+        Cache(tmp_path)
+
+
 def test_threads_and_connections_share_one_cache(tmp_path):
     def work(number: int) -> None:
         with Cache(tmp_path) as cache:
@@ -303,6 +311,56 @@ def test_folds_are_stratified_and_keep_groups_whole(seed):
     assert all(set(labels[folds == f]) == {0, 1, 2} for f in range(5))
 
 
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (4, 4, 4), (5, 5, 1), (4, 4, 4, 4), (10, 10, 10, 10)])
+def test_three_groups_of_a_class_are_enough_whatever_their_sizes(sizes):
+    images = [
+        LabeledImage(f"{label}/{g}-{i}.jpg", label, group=f"{label}-{g}")
+        for label in (0, 1)
+        for g, size in enumerate(sizes)
+        for i in range(size)
+    ]
+    split = split_images(images, ("a", "b"), pixel_hashes=[image.path for image in images], seed=0)
+    for part in (split.train, split.val, split.test):
+        assert {images[i].label for i in part} == {0, 1}
+    assert len(split.train) >= max(len(split.val), len(split.test))
+
+
+def test_a_sample_holds_every_class_and_whole_groups():
+    labels = np.concatenate([np.arange(2000) % 4, np.full(6, 4), np.full(40, 5)])
+    groups = np.concatenate([np.arange(2000), np.arange(2000, 2006), np.repeat(np.arange(3000, 3010), 4)])
+    sample = stratified_sample(labels, groups, at_most=100, fewest=5, seed=0)
+    chosen = labels[sample]
+    assert 95 <= (chosen < 4).sum() <= 110 and (chosen == 4).sum() == 5 and (chosen == 5).sum() == 20
+    is_in = np.isin(np.arange(len(labels)), sample)
+    assert all(is_in[groups == group].all() for group in set(groups[sample].tolist()))
+    assert np.array_equal(stratified_sample(labels, groups, at_most=5000, fewest=5, seed=0), np.arange(len(labels)))
+
+
+def test_a_cache_that_fails_in_one_thread_is_empty_for_the_others(tmp_path):
+    cache = Cache(tmp_path)
+    cache.put("kind", {b"key": b"value"})
+    errors: list[BaseException] = []
+    start = threading.Barrier(8)
+
+    def ask(number: int) -> None:
+        start.wait()
+        try:
+            if number == 0:
+                with cache._using():
+                    raise sqlite3.DatabaseError("damaged")
+            cache.get(f"kind {number}", [b"key"])
+            cache.put(f"kind {number}", {b"key": b"value"})
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and cache.get("kind", [b"key"]) == {} and cache.count("times") == 1
+
+
 def audited(index, cache):
     scanned = scan(index, SIZE, cache=cache)
     return audit_scan(index, scanned, find_copies(scanned))
@@ -326,6 +384,29 @@ def test_audit_finds_copies_leaks_conflicts_and_odd_files(tiny_folder, cache):
     assert audit.images_per_class == {"blue": 27, "green": 27, "red": 28}
     leaked = dict(find_copies(scanned).leaks(scanned.images))
     assert [scanned.images[i].path for i in leaked] == ["test_set/red/leak.jpg"]
+
+
+def test_every_training_copy_of_a_test_picture_is_proposed_for_exclusion(tiny_folder, cache):
+    train, test = tiny_folder / "training_set", tiny_folder / "test_set"
+    picture = (train / "red" / "000.jpg").read_bytes()
+    for path in (test / "red" / "a.jpg", test / "red" / "b.jpg", train / "red" / "twin.jpg"):
+        path.write_bytes(picture)
+    audit = audited(index_folder(tiny_folder), cache)
+    assert proposed(audit).excluded == {"training_set/red/000.jpg", "training_set/red/twin.jpg"}
+    assert len(audit.leaks) == 2 and next(f for f in audit.findings if f.kind == "leak").message.startswith("2 test picture(s)")
+
+
+def test_copies_of_training_pictures_in_a_given_validation_part_are_a_leak(make_folder, cache):
+    root = make_folder({f"{part}/{hue}": 6 for part in ("train", "val", "test") for hue in ("red", "blue")})
+    for number in (0, 1, 2):
+        (root / "val" / "red" / f"copy-{number}.jpg").write_bytes((root / "train" / "red" / f"00{number}.jpg").read_bytes())
+    (root / "train" / "blue" / "twin.jpg").write_bytes((root / "train" / "blue" / "000.jpg").read_bytes())
+    audit = audited(index_folder(root), cache)
+    (leak,) = [f for f in audit.findings if f.kind == "leak"]
+    assert leak.severity == "warning" and leak.message.startswith("3 validation picture(s) are copies")
+    assert leak.paths == tuple(f"val/red/copy-{number}.jpg" for number in (0, 1, 2)) and audit.leaks == ()
+    (copies,) = [f for f in audit.findings if f.kind == "copies"]
+    assert copies.message == "8 pictures form 4 set(s) of exact copies"  # of which three do not stay on one side
 
 
 def test_a_png_copy_of_a_jpeg_is_found_by_its_pixels(tiny_folder, cache):

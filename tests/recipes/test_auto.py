@@ -133,6 +133,16 @@ def test_with_little_time_left_it_does_not_begin(always_pays, tiny_folder, tmp_p
     assert run.chosen == "transfer" and any("less than 60 s are left" in note for note in run.notes)
 
 
+def test_what_was_learned_is_not_lost_where_fine_tuning_refuses(always_pays, tiny_folder, tmp_path, monkeypatch):
+    def refuse(self, data):
+        raise RecipeError("A class has only one group of training pictures.\nhint: add pictures.")
+
+    monkeypatch.setattr(fieldguide.Finetune, "fit", refuse)
+    run = train(tiny_folder, tmp_path / "run")
+    assert (run.recipe, run.chosen) == ("auto", "transfer") and run.scores["test"]["num_images"] == 18
+    assert "finetune was left out: A class has only one group of training pictures." in run.notes
+
+
 def test_more_pixels_than_a_default_may_take_are_not_kept(always_pays, tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(following, "MOST_BYTES", 78 * 40 * 32 * 3 - 1)  # one byte too few for these pictures
     said: list[str] = []

@@ -12,9 +12,11 @@ from fieldguide.auditing.classes import class_findings
 from fieldguide.auditing.content import Content
 from fieldguide.auditing.quality import oddities
 from fieldguide.data.copies import Copies
+from fieldguide.data.index import ALSO
 from fieldguide.data.scan import Scan, is_misnamed
 from fieldguide.records import Audit, Finding, ImageIndex, LabeledImage
 
+STAYS = "; they stay on one side of every split"
 _LARGE_GROUP = 0.20  # of a class: such a group makes the split, and every score, depend on chance
 _SEVERITY = {"not_a_picture": "note", "excluded": "note"}  # of files left out; a warning otherwise
 
@@ -104,17 +106,35 @@ def _copy_findings(index: ImageIndex, scanned: Scan, copies: Copies, leaks: Sequ
         kinds = "copies" if num_exact == len(leaks) else "near-copies" if not num_exact else "copies or near-copies"
         text = f"{len(leaks)} test picture(s) are {kinds} of training pictures: the test score is given with and without them"
         yield Finding("leak", "warning", paths_of(k for pair in leaks for k in pair), text)
+
+    def straddles(positions: Sequence[int]) -> bool:
+        """Whether the layout puts them into several parts; pictures that are learned from as well follow the others."""
+        return len({scanned.images[i].part for i in positions} - {ALSO}) > 1
+
+    seen = [
+        i for group in copies.groups for i in group if scanned.images[i].part == "val" and _has_part(scanned, group, "train")
+    ]
+    if seen:
+        text = (
+            f"{len(seen)} validation picture(s) are copies or near-copies of training pictures: the validation score is too "
+            "good, and tells little of what was chosen by it"
+        )
+        yield Finding("leak", "warning", paths_of(seen), text)
     leaked = {i for i, _ in leaks}
     exact = [[i for i in positions if i not in leaked] for positions in copies.exact]
-    paths = paths_of(i for positions in exact if len(positions) > 1 for i in positions)
-    if paths:
-        num_sets = sum(len(positions) > 1 for positions in exact)
-        text = f"{len(paths)} pictures form {num_sets} set(s) of exact copies; a set stays on one side of every split"
-        yield Finding("copies", "note", paths, text)
+    exact = [positions for positions in exact if len(positions) > 1]
+    if exact:
+        paths = paths_of(i for positions in exact for i in positions)
+        stays = "" if any(map(straddles, exact)) else "; a set stays on one side of every split"
+        yield Finding("copies", "note", paths, f"{len(paths)} pictures form {len(exact)} set(s) of exact copies{stays}")
     for group in copies.groups:
         if len({set_of.get(i, -1 - i) for i in group}) > 1:
-            text = f"{len(group)} pictures are near-copies of each other; they stay on one side of every split"
-            yield Finding("near_copy", "note", paths_of(group), text)
+            stays = "" if straddles(group) else STAYS
+            yield Finding("near_copy", "note", paths_of(group), f"{len(group)} pictures are near-copies of each other{stays}")
+
+
+def _has_part(scanned: Scan, positions: Iterable[int], part: str) -> bool:
+    return any(scanned.images[i].part == part for i in positions)
 
 
 def _artefacts(index: ImageIndex, scanned: Scan) -> Iterable[Finding]:

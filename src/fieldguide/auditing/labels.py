@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.data.split import fold_numbers
+from fieldguide.data.split import fold_numbers, stratified_sample
 from fieldguide.embedding.linear_head import LinearHead, Scaling, cross_validate, fit_subsets, log_loss, softmax
 
 NAMED_FROM = 0.1  # probability that the label is wrong
@@ -85,7 +85,7 @@ def check_labels(
     if len(large) < 2:
         return None
     y, g = np.searchsorted(large, labels[positions]), groups[positions]
-    sample = _sample(y, g, seed)
+    sample = stratified_sample(y, g, at_most=MOST_LEARNED_FROM, fewest=FEWEST_PER_CLASS, seed=seed)
     x, y_sample = np.asarray(embeddings[positions[sample]], np.float32), y[sample]
     folds = fold_numbers(y_sample, g[sample], num_folds=_NUM_FOLDS, seed=seed)
     scaling = Scaling.of(x)
@@ -96,6 +96,8 @@ def check_labels(
     heads: list[LinearHead] = []
     for limit in _LEFT_OUT_FROM:
         is_kept = wrong < limit
+        if not all((is_kept & (folds != fold)).any() for fold in range(_NUM_FOLDS)):
+            is_kept[:] = True  # nothing is believed: labels without sense
         learned_from = (folds[:, None] != np.arange(_NUM_FOLDS)) & is_kept[:, None]
         heads = fit_subsets(
             x, y_sample, learned_from, num_classes=len(large), strength=strength, tolerance=1e-5, scaling=scaling, start=heads
@@ -116,14 +118,6 @@ def check_labels(
     probabilities[:, large] = compact
     compact[np.arange(len(y)), y] = -1.0
     return LabelCheck(positions, wrong, large[compact.argmax(axis=1)], probabilities, noise_rate, sample, folds)
-
-
-def _sample(labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Positions of at most `MOST_LEARNED_FROM` pictures: whole groups, stratified."""
-    num_parts = -(-len(labels) // MOST_LEARNED_FROM)
-    if num_parts == 1:
-        return np.arange(len(labels))
-    return np.flatnonzero(fold_numbers(labels, groups, num_folds=num_parts, seed=seed) == 0)
 
 
 def _confident_noise(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fieldguide.auditing.audit import STAYS
 from fieldguide.records import Finding
 
 
@@ -30,7 +31,8 @@ def _labels(findings: Sequence[Finding]) -> str:
 
 def _near_copies(findings: Sequence[Finding]) -> str:
     count = sum(len(finding.paths) for finding in findings)
-    return f"{count:,} pictures form {len(findings):,} set(s) of near-copies; a set stays on one side of every split"
+    stays = "; a set stays on one side of every split" if all(f.message.endswith(STAYS) for f in findings) else ""
+    return f"{count:,} pictures form {len(findings):,} set(s) of near-copies{stays}"
 
 
 _TOLD_TOGETHER = {"label_error": _labels, "near_copy": _near_copies}

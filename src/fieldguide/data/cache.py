@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from fieldguide.errors import FieldguideError
 from fieldguide.storage import cache_directory
 
 _LOG = logging.getLogger(__name__)
@@ -50,8 +52,7 @@ class Cache:
 
     def __init__(self, directory: Path | None = None, *, limit_bytes: int | None = None) -> None:
         self.path = (directory or cache_directory()) / "cache.sqlite"
-        gigabytes = float(os.environ.get("FIELDGUIDE_CACHE_GB", _DEFAULT_LIMIT_GB))
-        self._limit_bytes = int(gigabytes * 1e9) if limit_bytes is None else limit_bytes
+        self._limit_bytes = _limit_bytes() if limit_bytes is None else limit_bytes
         self._lock = threading.Lock()
         self._kinds: dict[str, int] = {}
         self._connection = self._open()
@@ -72,73 +73,72 @@ class Cache:
 
     def get(self, kind: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The values that are there, by key; a damaged one counts as missing."""
-        if self._connection is None or not keys:
-            return {}
         found: dict[bytes, bytes] = {}
         now = int(time.time())
-        try:
-            with self._lock:
-                number = self._kind(kind)
-                stale = []
-                wanted = list(dict.fromkeys(keys))
-                for start in range(0, len(wanted), _KEYS_PER_QUERY):
-                    some = wanted[start : start + _KEYS_PER_QUERY]
-                    rows = self._connection.execute(
-                        "SELECT key, value, checksum, used FROM entries WHERE kind = ? "
-                        f"AND key IN ({', '.join('?' * len(some))})",
-                        (number, *some),
-                    )
-                    for key, value, checksum, used in rows:
-                        if zlib.crc32(value) == checksum:
-                            found[key] = value
-                            if now - used > _DAY:  # to the day is enough, and saves a write per read
-                                stale.append((now, number, key))
-                if stale:
-                    with self._connection:
-                        self._connection.executemany("UPDATE entries SET used = ? WHERE kind = ? AND key = ?", stale)
-        except sqlite3.Error as error:
-            self._give_up(error)
+        wanted = list(dict.fromkeys(keys))
+        with self._using() as connection:
+            if connection is None or not wanted:
+                return {}
+            number = self._kind(connection, kind)
+            stale = []
+            for start in range(0, len(wanted), _KEYS_PER_QUERY):
+                some = wanted[start : start + _KEYS_PER_QUERY]
+                rows = connection.execute(
+                    f"SELECT key, value, checksum, used FROM entries WHERE kind = ? AND key IN ({', '.join('?' * len(some))})",
+                    (number, *some),
+                )
+                for key, value, checksum, used in rows:
+                    if zlib.crc32(value) == checksum:
+                        found[key] = value
+                        if now - used > _DAY:  # to the day is enough, and saves a write per read
+                            stale.append((now, number, key))
+            if stale:
+                with connection:
+                    connection.executemany("UPDATE entries SET used = ? WHERE kind = ? AND key = ?", stale)
         return found
 
     def put(self, kind: str, values: Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]) -> None:
         """Stores values; one transaction, so give many at once."""
-        if self._connection is None:
-            return
         now = int(time.time())
         pairs = values.items() if isinstance(values, Mapping) else values
-        try:
-            with self._lock:
-                number = self._kind(kind)
-                with self._connection:
-                    self._connection.executemany(
-                        "INSERT OR REPLACE INTO entries (kind, key, value, checksum, used) VALUES (?, ?, ?, ?, ?)",
-                        ((number, key, value, zlib.crc32(value), now) for key, value in pairs),
-                    )
-        except sqlite3.Error as error:
-            self._give_up(error)
+        with self._using() as connection:
+            if connection is None:
+                return
+            number = self._kind(connection, kind)
+            with connection:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO entries (kind, key, value, checksum, used) VALUES (?, ?, ?, ?, ?)",
+                    ((number, key, value, zlib.crc32(value), now) for key, value in pairs),
+                )
 
     def count(self, name: str) -> int:
         """Adds one to a counter and returns it; counters are not removed by the size limit."""
-        if self._connection is None:
-            return 1
-        try:
-            with self._lock, self._connection:
-                row = self._connection.execute(
+        with self._using() as connection:
+            if connection is None:
+                return 1
+            with connection:
+                row = connection.execute(
                     "INSERT INTO counters (name, value) VALUES (?, 1) "
                     "ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
                     (name,),
                 ).fetchone()
-                return int(row[0])
-        except sqlite3.Error as error:
-            self._give_up(error)
-            return 1
+            return int(row[0])
+        return 1
 
-    def _kind(self, name: str) -> int:
-        assert self._connection is not None  # noqa: S101 - callers checked; tells the type checker
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection, for one thread at a time; None once it has failed, as it may in the hands of the caller."""
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                self._give_up(error)
+
+    def _kind(self, connection: sqlite3.Connection, name: str) -> int:
         if name not in self._kinds:
-            with self._connection:
-                self._connection.execute("INSERT OR IGNORE INTO kinds (name) VALUES (?)", (name,))
-            row = self._connection.execute("SELECT id FROM kinds WHERE name = ?", (name,)).fetchone()
+            with connection:
+                connection.execute("INSERT OR IGNORE INTO kinds (name) VALUES (?)", (name,))
+            row = connection.execute("SELECT id FROM kinds WHERE name = ?", (name,)).fetchone()
             self._kinds[name] = int(row[0])
         return self._kinds[name]
 
@@ -199,3 +199,14 @@ class Cache:
                 excess -= size
             self._connection.executemany("DELETE FROM entries WHERE rowid = ?", doomed)
         self._connection.executescript("PRAGMA incremental_vacuum;")  # as a script: one step frees one page only
+
+
+def _limit_bytes() -> int:
+    text = os.environ.get("FIELDGUIDE_CACHE_GB", str(_DEFAULT_LIMIT_GB))
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not 0 <= limit < math.inf:
+        raise FieldguideError(f"FIELDGUIDE_CACHE_GB should be a number of gigabytes; it is {text!r}.\nhint: 10, for example.")
+    return int(limit * 1e9)

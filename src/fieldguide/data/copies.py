@@ -36,12 +36,18 @@ class Copies:
         return keys
 
     def leaks(self, images: Sequence[LabeledImage]) -> list[tuple[int, int]]:
-        """Each test picture that has a copy or near-copy in the training or validation part of the layout, with that copy."""
+        """Each test picture that has a copy or near-copy in the training or validation part of the layout, with that copy.
+
+        An exact copy comes before others.
+        """
+        set_of = {i: k for k, positions in enumerate(self.exact) for i in positions}
         pairs = []
         for group in self.groups:
             learned = [i for i in group if images[i].part in ("train", "val")]
-            if learned:
-                pairs += [(i, learned[0]) for i in group if images[i].part == "test"]
+            for i in group if learned else ():
+                if images[i].part == "test":
+                    same = [j for j in learned if i in set_of and set_of[i] == set_of.get(j)]
+                    pairs.append((i, (same or learned)[0]))
         return pairs
 
 

@@ -30,6 +30,7 @@ _NUM_CANDIDATES = 8  # of one picture in one block; a larger set hangs together 
 # Two pictures are copies where they fit much better than different pictures of this folder usually do.
 _USUAL_RANK = 10  # of a neighbour that is hardly a copy
 _USUAL_SHARE = 0.95  # of such neighbours fit less
+_MOST_USUAL_FIT, _MOST_USUAL_COSINE = 0.96, 0.9  # silhouettes have 0.95 and 0.89; above, the neighbours are copies themselves
 _MOST_SAMPLED = 400  # pictures, to see what is usual
 _FIT_ALONE, _FIT_STEP = 0.95, 7 / 8  # at least; and of the way from what is usual to 1
 _FIT_WITH_EMBEDDING, _FIT_STEP_WITH_EMBEDDING = 0.86, 4 / 5  # where the embeddings are near each other as well
@@ -57,7 +58,7 @@ def near_copy_groups(sketches: Sequence[bytes], space: Space | None = None) -> l
     found = [not_flat[alike_hashes(hashes, hashes)], not_flat[alike_hashes(hashes, mirrored)]]
     usual_cosine = 1.0
     if space is not None:
-        usual_cosine = float(np.quantile(space.neighbours.similarities[:, -1], _USUAL_SHARE))
+        usual_cosine = min(float(np.quantile(space.neighbours.similarities[:, -1], _USUAL_SHARE)), _MOST_USUAL_COSINE)
         rows, columns = np.nonzero(space.neighbours.similarities >= _above(usual_cosine, _COSINE_STEP))
         found.append(np.sort(np.stack([rows, space.neighbours.positions[rows, columns]], axis=1), axis=1))
     pairs = _unique_pairs(found, len(grey))
@@ -102,7 +103,8 @@ def _usual_fit(grey: NDArray[np.float32], hashes: NDArray[np.uint64], mirrored: 
     different[np.arange(len(sample)), sample] = 64
     rank = min(_USUAL_RANK, len(grey) // 2) - 1
     others = np.argpartition(different, rank, axis=1)[:, rank]
-    return max(float(np.quantile(correlation(grey[sample], grey[others], crops=()), _USUAL_SHARE)), 0.0)
+    usual = float(np.quantile(correlation(grey[sample], grey[others], crops=()), _USUAL_SHARE))
+    return min(max(usual, 0.0), _MOST_USUAL_FIT)
 
 
 def perceptual_hashes(grey: NDArray[np.float32]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

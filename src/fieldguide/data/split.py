@@ -99,6 +99,30 @@ def fold_numbers(labels: NDArray[np.int64], groups: NDArray[np.int64], *, num_fo
     return _assign(labels, groups, shares, np.random.default_rng(seed))
 
 
+def stratified_sample(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], *, at_most: int, fewest: int, seed: int
+) -> NDArray[np.int64]:
+    """Positions of about `at_most` pictures: whole groups, stratified.
+
+    Of every class at least `fewest` groups are among them, as far as it has so many: small classes would vanish otherwise.
+
+    Args:
+        labels: (num_images,).
+        groups: (num_images,).
+        at_most: pictures; all positions where there are no more.
+        fewest: groups of each class.
+        seed: of the choice.
+    """
+    if len(labels) <= at_most:
+        return np.arange(len(labels))
+    is_chosen = fold_numbers(labels, groups, num_folds=-(-len(labels) // at_most), seed=seed) == 0
+    pairs = np.unique(np.stack([labels, groups], axis=1), axis=0)
+    is_in = np.isin(pairs[:, 1], groups[is_chosen])
+    pairs = pairs[np.lexsort((~is_in, pairs[:, 0]))]  # class by class, those that are chosen first
+    rank = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0])
+    return np.flatnonzero(is_chosen | np.isin(groups, pairs[rank < fewest, 1]))
+
+
 def _groups(images: Sequence[LabeledImage], pixel_hashes: Sequence[str]) -> NDArray[np.int64]:
     """Numbers the sets of pictures that must stay together: copies within a part, and user-given groups."""
     parent = list(range(len(images)))
@@ -143,14 +167,20 @@ def _assign(
     order.sort(key=len, reverse=True)
     tie_break = rng.random(len(shares)) * 1e-6
     side_of = np.empty(len(labels), dtype=np.int64)
+    num_left = np.bincount([label for positions in order for label in set(labels[positions].tolist())], minlength=num_classes)
+    is_without = np.ones((len(shares), num_classes), bool)
     for positions in order:
         counts = Counter(labels[positions].tolist())
         score = tie_break.copy()
         for label, count in counts.items():
             score += needs[:, label] * (count / totals[label])
+            if num_left[label] <= is_without[:, label].sum():  # one for each side that has none yet
+                score += is_without[:, label] * 10.0
         side = int(score.argmax())
         for label, count in counts.items():
             needs[side, label] -= count
+            num_left[label] -= 1
+            is_without[side, label] = False
         side_of[positions] = side
     return side_of
 

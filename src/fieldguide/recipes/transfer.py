@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.bundle import build_files
-from fieldguide.data.split import fold_numbers
+from fieldguide.data.split import fold_numbers, stratified_sample
 from fieldguide.embedding.linear_head import STRENGTHS, CrossValidation, Scaling, cross_validate, fit_head, fit_subsets, softmax
 from fieldguide.errors import BundleError, FieldguideError, RecipeError
 from fieldguide.evaluation.metrics import wilson_interval
@@ -106,7 +106,7 @@ class Transfer(Record):
         """
         embeddings, labels, groups = data.train.values, data.train.labels, data.train.groups
         num_classes, seed = data.num_classes, data.seed
-        sample = self._sample(labels, groups, seed)
+        sample = stratified_sample(labels, groups, at_most=self.max_cross_validated, fewest=self.num_folds, seed=seed)
         x, y = embeddings[sample], labels[sample]
         num_folds = self._num_folds(y, groups[sample])
         folds = fold_numbers(y, groups[sample], num_folds=num_folds, seed=seed)
@@ -137,13 +137,6 @@ class Transfer(Record):
             out_of_fold=out_of_fold,
             notes=tuple(notes),
         )
-
-    def _sample(self, labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-        """Positions of at most `max_cross_validated` pictures: whole groups, stratified."""
-        if len(labels) <= self.max_cross_validated:
-            return np.arange(len(labels))
-        num_parts = -(-len(labels) // self.max_cross_validated)
-        return np.flatnonzero(fold_numbers(labels, groups, num_folds=num_parts, seed=seed) == 0)
 
     def _num_folds(self, labels: NDArray[np.int64], groups: NDArray[np.int64]) -> int:
         fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))

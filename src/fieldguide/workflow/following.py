@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fieldguide.data.scan import Scan, take
 from fieldguide.embedding.linear_head import LinearHead
+from fieldguide.errors import RecipeError
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.from_scratch import FromScratch
 from fieldguide.recipes.recipe import Examples, Recipe, TrainingData
@@ -90,7 +91,6 @@ def follow(
 
     Raises:
         DatasetError: if the pictures have changed meanwhile.
-        RecipeError: as the recipe's `fit`.
     """
     recipe = first.fitted.follow_up
     if recipe is None:
@@ -102,14 +102,14 @@ def follow(
             f"{recipe.name} was left out: {num_images:,} pictures of {height} x {width} pixels take {size_bytes / 1e9:.1f} GB "
             f"of disk and more than a few minutes. `--recipe {recipe.name}` does it all the same."
         )
-        session.say(reason)
-        return dataclasses.replace(
-            first, fitted=dataclasses.replace(first.fitted, notes=(*first.fitted.notes, reason), follow_up=None)
-        )
+        return _without(first, reason, session)
     preprocessing = dataclasses.replace(first.preprocessing, image_size=recipe.image_size)
     scanned = scan_pixels(preprocessing)
     used = used_split(split, recipe)
-    fitted = recipe.fit(training_data(scanned, used, seed=seed, session=session))
+    try:
+        fitted = recipe.fit(training_data(scanned, used, seed=seed, session=session))
+    except RecipeError as error:  # what was learned before is not lost for it
+        return _without(first, f"{recipe.name} was left out: {str(error).splitlines()[0]}", session)
     before, after = _val_accuracy(first, used), (fitted.num_correct or 0) / len(used.val)
     name = recipe.name
     outcome = (
@@ -128,6 +128,12 @@ def follow(
         work=fitted.work,
     )
     return dataclasses.replace(first, fitted=kept)
+
+
+def _without(first: Learned, reason: str, session: Session) -> Learned:
+    session.say(reason)
+    notes = (*first.fitted.notes, reason)
+    return dataclasses.replace(first, fitted=dataclasses.replace(first.fitted, notes=notes, follow_up=None))
 
 
 def _val_accuracy(first: Learned, used: Split) -> float:

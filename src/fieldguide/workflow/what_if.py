@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fieldguide.auditing.labels import MOST_LEARNED_FROM
 from fieldguide.auditing.review import Review
 from fieldguide.data.scan import Scan
-from fieldguide.data.split import fold_numbers
+from fieldguide.data.split import fold_numbers, stratified_sample
 from fieldguide.embedding.linear_head import STRENGTHS, cross_validate
 from fieldguide.errors import DatasetError
 from fieldguide.evaluation.compare import mcnemar_p_value, paired_interval
@@ -43,8 +43,8 @@ def what_if(
     positions = np.array(kept, np.int64)
     if len(positions) > MOST_LEARNED_FROM:
         labels_of = np.array([scanned.images[i].label for i in kept])
-        num_parts = -(-len(positions) // MOST_LEARNED_FROM)
-        positions = positions[fold_numbers(labels_of, groups[positions], num_folds=num_parts, seed=seed) == 0]
+        sample = stratified_sample(labels_of, groups[positions], at_most=MOST_LEARNED_FROM, fewest=2 * _NUM_FOLDS, seed=seed)
+        positions = positions[sample]
     paths = [scanned.images[i].path for i in positions]
     label_of = {name: label for label, name in enumerate(class_names)}
     before = np.array([scanned.images[i].label for i in positions], np.int64)
@@ -53,7 +53,7 @@ def what_if(
     is_scored = ~is_excluded & (before == after)
     if is_scored.all():
         raise DatasetError(
-            "The review neither excludes nor relabels a training picture: there is nothing to compare.\n"
+            "No training picture is excluded or relabelled: there is nothing to compare.\n"
             "hint: write exclude or relabel into the column action of review.csv."
         )
     counts = [np.bincount(y, minlength=len(class_names)).min() for y in (before, after[~is_excluded])]
