@@ -80,6 +80,29 @@ def test_a_training_obeys_the_review(folder, tmp_path):
     suspects = json.loads((tmp_path / "run" / "evaluation" / "suspects.json").read_text())["suspects"]
     named = [finding["paths"][0] for finding in audit["findings"] if finding["kind"] == "label_error"]
     assert sorted(suspect["path"] for suspect in suspects) == sorted(named) and set(named) <= {"train/blue/red-4.png"}
+    review.write_text("path,action,label\ntrain/red/001.png,exclude,\n", encoding="utf-8")  # the user goes on deciding
+    again = fieldguide.reproduce(run.directory, progress=False)
+    assert again.is_equal and again.reasons == ()
+
+
+def test_an_audit_with_a_review_keeps_what_was_decided(folder, tmp_path, capsys):
+    review = tmp_path / "review.csv"
+    lines = ["train/red/000.png,exclude,", "train/blue/red-3.png,relabel,red", "train/blue/red-4.png,keep,"]
+    review.write_text("path,action,label\n" + "\n".join(lines), encoding="utf-8")
+    assert cli("audit", str(folder), "--review", str(review), "--out", str(tmp_path / "audit")) == 0
+    with (tmp_path / "audit" / "review.csv").open(newline="") as file:
+        rows = {row["path"]: (row["action"], row["label"]) for row in csv.DictReader(file)}
+    assert rows["train/red/000.png"] == ("exclude", "") and rows["train/blue/red-3.png"] == ("relabel", "red")
+    assert rows["train/blue/red-4.png"][0] == "keep" and rows["train/green/000.png"] == ("exclude", "")
+
+
+def test_a_review_may_name_pictures_of_a_class_that_is_left_out(folder, tmp_path):
+    review = tmp_path / "review.csv"
+    review.write_text("path,action,label\ntrain/blue/000.png,exclude,\ntrain/red/000.png,exclude,\n", encoding="utf-8")
+    found = fieldguide.audit(folder, review=review, exclude_classes=("blue",), quick=True, progress=False)
+    left_out = {path for finding in found.findings if finding.kind == "excluded" for path in finding.paths}
+    assert {"train/blue/000.png", "train/red/000.png", "test/blue/000.png"} <= left_out
+    assert found.class_names == ("green", "red") and found.images_per_class["red"] == 28 - 1 + 8
 
 
 def test_near_copies_stay_on_one_side_of_a_flat_folders_split(tmp_path):
@@ -119,4 +142,16 @@ def test_what_if_with_a_review_that_changes_nothing_is_refused(folder, tmp_path)
     review = tmp_path / "review.csv"
     review.write_text("path,action,label\ntrain/red/000.png,keep,\n", encoding="utf-8")
     with pytest.raises(DatasetError, match="nothing to compare"):
-        fieldguide.audit(folder, review=review, what_if=True, progress=False)
+        fieldguide.audit(folder, review=review, what_if=True, out=tmp_path / "audit", progress=False)
+    assert (tmp_path / "audit" / "audit.html").is_file()
+
+
+def test_where_what_if_cannot_be_measured_the_audit_is_not_lost(folder, tmp_path):
+    root = Path(shutil.copytree(folder, tmp_path / "colors"))
+    (root / "train" / "grey").mkdir()
+    for number in range(4):
+        noisy_picture((120, 120, 120), number).save(root / "train" / "grey" / f"{number}.png")
+    said: list[str] = []
+    found = fieldguide.audit(root, what_if=True, out=tmp_path / "audit", progress=False, say=said.append)
+    assert found.what_if is None and (tmp_path / "audit" / "review.csv").is_file()
+    assert [line for line in said if line.startswith("what if: not measured: A class has fewer than 5 pictures left")]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -198,8 +200,19 @@ def test_two_runs_are_compared_on_the_command_line_and_on_a_page(run, colors, tm
     assert {"difference", "interval", "p_value", "num_images", "flips"} <= set(values) and values["num_images"] == 24
     text = page.read_text(encoding="utf-8")
     assert "Is B better than A?" in text and "<script" not in text
-    found = fieldguide.compare(run.directory, other.directory, data=colors)
-    assert found.num_images == 24
+    data = Path(shutil.copytree(colors / "test", tmp_path / "data" / "test")).parent
+    for path in data.rglob("*.jpg"):
+        Image.new("RGB", (40, 40), (250, 250, 250)).save(path)  # of another look, under the same names
+    (data / "test" / "red" / "broken.jpg").write_bytes(b"")
+    assert cli("compare", run.directory, other.directory, "--data", str(data), "--html", str(page), "--json") == 0
+    captured = capsys.readouterr()
+    values = json.loads(captured.out)
+    assert values["num_images"] == 24 and values["flips"] and "1 file(s) left out" in captured.err
+    assert [file["path"] for file in values["skipped"]] == ["test/red/broken.jpg"]
+    shown = re.findall(r"data:image/jpeg;base64,([^\"]+)", page.read_text(encoding="utf-8"))
+    assert shown
+    for jpeg in shown:
+        assert np.asarray(Image.open(io.BytesIO(base64.b64decode(jpeg)))).mean() > 240
 
 
 def test_runs_with_other_test_pictures_are_not_compared(run, make_folder, tmp_path, capsys):

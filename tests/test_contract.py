@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,32 @@ def test_audit_prints_one_object(photos, capsys):
     for finding in values["findings"]:
         assert set(finding) - {"suggested", "score"} == {"kind", "severity", "paths", "message"}
         assert finding["severity"] in ("error", "warning", "note")
+
+
+def test_evaluate_says_what_it_could_not_read(run_folder, photos, tmp_path, capsys):
+    data = Path(shutil.copytree(photos / "test_set", tmp_path / "data"))
+    (data / "red" / "000.jpg").write_bytes(b"")
+    assert cli("evaluate", str(run_folder), "--data", str(data), "--json") == 0
+    captured = capsys.readouterr()
+    values = json.loads(captured.out)
+    assert values["num_images"] == 24 and [file["path"] for file in values["skipped"]] == ["red/000.jpg"]
+    assert captured.err.startswith("1 file(s) left out, not scored (red/000.jpg: ")
+
+
+def test_evaluate_takes_the_test_rows_of_a_list_and_no_others(run_folder, photos, tmp_path, capsys):
+    def listed(**counts: int) -> Path:
+        rows = []
+        for part, count in counts.items():
+            for hue in HUES:
+                rows += [f"{path},{hue},{part}" for path in sorted((photos / "training_set" / hue).glob("0*.jpg"))[:count]]
+        path = tmp_path / "list.csv"
+        path.write_text("\n".join(["path,label,split", *rows]), encoding="utf-8")
+        return path
+
+    assert cli("evaluate", str(run_folder), "--data", str(listed(test=5)), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["num_images"] == 15
+    assert cli("evaluate", str(run_folder), "--data", str(listed(train=5)), "--json") == 1
+    assert "has no row with split `test`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("with_data", [False, True])

@@ -245,3 +245,21 @@ def test_a_run_holds_the_lock_of_its_folder(tiny_folder: Path, tmp_path: Path, m
     monkeypatch.setattr("fieldguide.workflow.training._notes", second)
     fieldguide.train(tiny_folder, out=tmp_path / "run", progress=False)
     assert len(refused) == 1
+
+
+def test_the_current_folder_and_home_are_run_folders_like_others(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = fieldguide.Transfer(image_size=(32, 32))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    run = fieldguide.train("~/dataset", out="~/run", recipe=recipe, progress=False)
+    assert run.directory == str(tmp_path / "run") and run.arguments["source"] == str(tiny_folder)
+    assert fieldguide.evaluate("~/run").part == "test"
+    monkeypatch.chdir(tmp_path / "run")
+    again = fieldguide.reproduce(".", progress=False)
+    assert again.is_equal and Path(again.directory) == tmp_path / "run-again"
+    other = fieldguide.train(tiny_folder, out=".", recipe=recipe, progress=False)
+    assert Path(other.directory) == tmp_path / "run-2"
+    assert fieldguide.audit(tiny_folder, out="~/audit", quick=True, progress=False).num_images == 78
+    assert (tmp_path / "audit" / "audit.html").is_file()

@@ -247,6 +247,7 @@ class Evaluation(Record):
     reject: float = 0.0  # share of own pictures that may be turned away; with 0 no picture is
     times_scored: int | None = None  # how often this test part has been scored on this machine
     digests: tuple[str, ...] = ()  # the first 16 hexadecimal digits of each file's SHA-256; empty where not known
+    skipped: tuple[Skipped, ...] = ()  # files of `evaluate(data=...)` that were not scored
 
     @property
     def predicted(self) -> NDArray[np.int64]:

@@ -155,6 +155,11 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
+def named(path: Path) -> Path:
+    """The path, by its full name where it does not end in one, like `.` and `..`; what is beside it has a name then."""
+    return path if path.name not in ("", "..") else path.resolve()
+
+
 def read_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """What `write_json` wrote.
 
@@ -167,7 +172,7 @@ def read_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except BundleError:
         raise
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(f"{path.name} is missing in {path.parent}.\nhint: give the folder of a finished run.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} cannot be read: {error}.\nhint: the file is damaged; train again.") from error
@@ -213,7 +218,8 @@ def read_record(kind: type[R], path: Path, **changes: Any) -> R:
 def unpack_known(path: Path, marker: str, max_bytes: Mapping[str, int]) -> Path:
     """Copies the files of those names, and no others, out of a zip into a new temporary folder.
 
-    They lie beside the one file called `marker`, in whatever folder of the archive. Names in the archive are compared and
+    They lie beside the one file called `marker`, in whatever folder of the archive; one that has none of the others beside it
+    is something else's. Names in the archive are compared and
     never used as paths; what an archive says of a size is a limit to what is unpacked.
 
     Args:
@@ -228,7 +234,13 @@ def unpack_known(path: Path, marker: str, max_bytes: Mapping[str, int]) -> Path:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            markers = [member for member in members if PurePosixPath(member.filename).name == marker]
+            present, others = {member.filename for member in members}, set(max_bytes) - {marker}
+            markers = [
+                member
+                for member in members
+                if (name := PurePosixPath(member.filename)).name == marker
+                and any(str(name.with_name(other)) in present for other in others)
+            ]
             if len(markers) != 1:
                 raise BundleError(f"{path} holds {len(markers)} bundles; expected one.")
             parent = PurePosixPath(markers[0].filename).parent

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fieldguide.auditing.review import COLUMNS, apply_review, proposed, read_review, review_rows
+from fieldguide.auditing.review import COLUMNS, Review, apply_review, proposed, read_review, review_rows
 from fieldguide.errors import DatasetError
 from fieldguide.records import Audit, Finding, ImageIndex, LabeledImage
 from fieldguide.storage import csv_text
@@ -33,6 +33,14 @@ def test_proposals_are_careful():
     assert proposed(audit()).labels == {"1.jpg": "b"} and proposed(audit()).excluded == {"3.jpg"}
 
 
+def test_what_was_decided_comes_first_and_stays():
+    decided = Review(frozenset({"9.jpg"}), {"8.jpg": "b"}, frozenset({"1.jpg"}))
+    rows = review_rows(audit(), decided)
+    assert rows[:3] == decided.rows()
+    assert {row["path"]: row["action"] for row in rows[:3]} == {"9.jpg": "exclude", "8.jpg": "relabel", "1.jpg": "keep"}
+    assert [row["path"] for row in rows[3:]] == ["2.jpg", "3.jpg", "=4.jpg", "5.jpg"]
+
+
 def test_a_review_goes_through_its_file_and_is_applied(tmp_path):
     path = tmp_path / "review.csv"
     rows = [{"path": "=4.jpg", "action": "exclude", "label": ""}, {"path": "1.jpg", "action": "relabel", "label": "b"}]
@@ -43,8 +51,24 @@ def test_a_review_goes_through_its_file_and_is_applied(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "path;action;label\r\n1.jpg;relabel;b \r\n;;\r\n2.jpg;exclude;\r\n",
+        "path,action,label\n1.jpg,relabel,b \n,,\n2.jpg,exclude,\n2.jpg,exclude,\n",
+    ],
+)
+def test_what_a_spreadsheet_made_of_it_is_read(tmp_path, text):
+    path = tmp_path / "review.csv"
+    path.write_bytes(text.encode("utf-8-sig"))
+    read = read_review(path, ("a", "b"))
+    assert read.labels == {"1.jpg": "b"} and read.excluded == {"2.jpg"}
+    assert read_review(path, ("a", "b", "b ")).labels == {"1.jpg": "b "}
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("path,action,label\n1.jpg,relabel,b\n1.jpg,keep,\n", "Line 3 .* decides otherwise of '1.jpg'"),
         ("path,label\n1.jpg,a\n", "needs the columns path,action,label"),
         ("path,action,label\n1.jpg,delete,\n", "Line 2 .* has the action 'delete'"),
         ("path,action,label\n1.jpg,relabel,c\n", "relabels to 'c', which is no class"),

@@ -210,3 +210,16 @@ def test_nothing_is_changed_in_the_folder(tiny_folder: Path):
     before = {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in tiny_folder.rglob("*")}
     index_folder(tiny_folder)
     assert before == {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in tiny_folder.rglob("*")}
+
+
+def test_a_run_folder_in_the_data_is_no_class_and_its_figures_are_no_pictures(make_folder):
+    root = make_folder({"red": 2, "blue": 2})
+    for run in (root / "runs" / "dataset", root / "out"):
+        (run / "figures").mkdir(parents=True)
+        (run / "figures" / "loss.png").write_bytes((root / "red" / "000.jpg").read_bytes())
+        for name in ("recipe.json", "index.json"):
+            (run / name).write_text("{}", encoding="utf-8")
+    index = index_folder(root)
+    assert index.class_names == ("blue", "red") and len(index.images) == 4
+    reasons = {skipped.path: skipped.message for skipped in index.skipped if skipped.reason == "not_a_picture"}
+    assert reasons["out"] == reasons["runs/dataset"] == "a run folder; its figures are no pictures"

@@ -63,6 +63,15 @@ def test_it_learns_from_the_training_part_says_a_rate_and_draws_it(
     assert (tmp_path / "cli.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("name", ["rates.txt", "nowhere/rates.png"])
+def test_a_figure_that_cannot_be_drawn_is_refused_before_the_search(
+    name: str, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["lr-find", str(tiny_folder), "--plot", str(tmp_path / name)])
+    assert caught.value.code == 2 and "should end in .png, .svg or .pdf" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_command_that_it_proposes_keeps_what_was_given(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

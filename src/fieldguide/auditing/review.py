@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fieldguide.data.listing import delimiter_of
 from fieldguide.errors import DatasetError
 from fieldguide.records import Audit, ImageIndex, Skipped
 
@@ -29,30 +31,42 @@ class Review:
     Attributes:
         excluded: paths to leave out.
         labels: path -> class name to read instead of the folder's.
+        kept: paths that were looked at and stay as they are.
     """
 
     excluded: frozenset[str]
     labels: Mapping[str, str]
+    kept: frozenset[str] = frozenset()
+
+    def rows(self) -> list[dict[str, str]]:
+        """As rows of a `review.csv`."""
+        actions = {path: ("exclude", "") for path in self.excluded} | {path: ("keep", "") for path in self.kept}
+        actions |= {path: ("relabel", label) for path, label in self.labels.items()}
+        return [{"path": path, "action": action, "label": label} for path, (action, label) in sorted(actions.items())]
 
 
-def review_rows(audit: Audit) -> list[dict[str, str]]:
+def review_rows(audit: Audit, decided: Review | None = None) -> list[dict[str, str]]:
     """A row of `path`, `action`, `label` for every picture worth a decision, labels to look at first coming first.
 
-    Proposed are `relabel` where the label is more probably wrong than right, `exclude` for a training picture whose copy is in
-    the test part, and `keep` for all others. With `keep` a label only reminds of what was suggested.
+    Proposed are `relabel` where the label is more probably wrong than right, `exclude` for each training picture of which
+    a copy is in the test part, and `keep` for all others. With `keep` a label only reminds of what was suggested. What was
+    decided already comes before all that, and stays.
     """
     rows: dict[str, dict[str, str]] = {}
     for finding in audit.findings:
         if finding.kind == "label_error" and finding.suggested is not None:
             action = "relabel" if (finding.score or 0.0) >= _RELABEL_FROM else "keep"
             rows[finding.paths[0]] = {"path": finding.paths[0], "action": action, "label": finding.suggested}
-    for _, learned in audit.leaks:
+    leaked = {test for test, _ in audit.leaks}
+    copies = [path for group in audit.groups if leaked & set(group) for path in group if path not in leaked]
+    for learned in (*(path for _, path in audit.leaks), *copies):
         rows[learned] = {"path": learned, "action": "exclude", "label": ""}
     for finding in audit.findings:
         if finding.kind in _LISTED:
             for path in finding.paths:
                 rows.setdefault(path, {"path": path, "action": "keep", "label": ""})
-    return list(rows.values())
+    first = {row["path"]: row for row in decided.rows()} if decided else {}
+    return list((first | {path: row for path, row in rows.items() if path not in first}).values())
 
 
 def proposed(audit: Audit) -> Review:
@@ -68,10 +82,10 @@ def read_review(path: str | os.PathLike[str], class_names: Sequence[str]) -> Rev
     """
     name = Path(path)
     try:
-        with name.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            found = reader.fieldnames or ()
+        text = name.read_text(encoding="utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
+        rows = list(reader)
+        found = reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(
             f"The review {str(name)!r} cannot be read: {error}.\nhint: give the review.csv of an audit."
@@ -81,11 +95,17 @@ def read_review(path: str | os.PathLike[str], class_names: Sequence[str]) -> Rev
             f"The review {str(name)!r} needs the columns {','.join(COLUMNS)}; it has {','.join(found) or 'none'}.\n"
             "hint: start from the review.csv that `fieldguide audit` writes."
         )
+    actions: dict[str, tuple[str, str]] = {}
+    decisions = []
     for number, row in enumerate(rows, start=2):
+        if not any((row[column] or "").strip() for column in COLUMNS):
+            continue  # a row that was cleared
         for column in COLUMNS:
-            value = (row[column] or "").strip() if column != "path" else (row[column] or "")
+            value = row[column] or ""
             # The apostrophe by which the audit kept a spreadsheet from taking a name for a formula.
-            row[column] = value[1:] if value[:1] == "'" and value[1:2] in tuple("=+-@\t\r") else value
+            value = value[1:] if value[:1] == "'" and value[1:2] in tuple("=+-@\t\r") else value
+            is_name = column == "path" or (column == "label" and value in class_names)  # with spaces around it, maybe
+            row[column] = value if is_name else value.strip()
         if row["action"] not in ACTIONS:
             raise DatasetError(
                 f"Line {number} of {str(name)!r} has the action {row['action']!r}.\nhint: write {', '.join(ACTIONS)}."
@@ -95,7 +115,14 @@ def read_review(path: str | os.PathLike[str], class_names: Sequence[str]) -> Rev
                 f"Line {number} of {str(name)!r} relabels to {row['label']!r}, which is no class of the folder.\n"
                 f"hint: the classes are {', '.join(class_names[:20])}."
             )
-    return _review(rows)
+        decision = (row["action"], row["label"] if row["action"] == "relabel" else "")
+        if actions.setdefault(row["path"], decision) != decision:
+            raise DatasetError(
+                f"Line {number} of {str(name)!r} decides otherwise of {row['path']!r} than a line before it.\n"
+                "hint: keep one row per picture."
+            )
+        decisions.append(row)
+    return _review(decisions)
 
 
 def apply_review(index: ImageIndex, review: Review) -> ImageIndex:
@@ -125,4 +152,4 @@ def apply_review(index: ImageIndex, review: Review) -> ImageIndex:
 def _review(rows: Sequence[Mapping[str, str]]) -> Review:
     excluded = frozenset(row["path"] for row in rows if row["action"] == "exclude")
     labels = {row["path"]: row["label"] for row in rows if row["action"] == "relabel"}
-    return Review(excluded, labels)
+    return Review(excluded, labels, frozenset(row["path"] for row in rows if row["action"] == "keep"))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fieldguide.cli.options import Json, Precision, Reject, RunPath
-from fieldguide.cli.printing import prediction_line, print_json, printable, say, score_line
+from fieldguide.cli.printing import prediction_line, print_json, printable, say, say_skipped, score_line
 
 _MOST_FLIPS = 10  # listed as text
 
@@ -26,9 +26,11 @@ def evaluate(
     from fieldguide.evaluation import metrics
 
     evaluation = workflow.evaluate(run, data=data, precision=precision)
+    say_skipped(evaluation.skipped)
     summary, details = metrics.summarize(evaluation), metrics.details(evaluation)
     if as_json:
-        print_json({"part": evaluation.part, **summary, **details})
+        skipped = [file.to_json() for file in evaluation.skipped]
+        print_json({"part": evaluation.part, **summary, **details, "skipped": skipped})
         return
     print(f"{evaluation.part}: {score_line(summary)}")
     width = max(len(printable(name)) for name in evaluation.class_names)
@@ -151,6 +153,7 @@ def compare(
     from fieldguide.reporting import wording
 
     found = workflow.compare(run_a, run_b, data=data, html=html, precision=precision)
+    say_skipped(found.skipped)
     if as_json:
         print_json(found.to_json())
         return

@@ -221,6 +221,8 @@ def lr_find(
     from fieldguide.workflow.provenance import train_command
 
     plan = _plan(recipe, settings or (), seed)
+    if plot is not None and (plot.suffix.lower() not in (".png", ".svg", ".pdf") or not plot.parent.is_dir()):
+        raise typer.BadParameter(f"--plot {str(plot)!r} should end in .png, .svg or .pdf and lie in a folder that exists.")
     found = workflow.lr_find(
         source,
         recipe=plan.recipe,

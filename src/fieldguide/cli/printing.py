@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldguide.records import Prediction
+    from fieldguide.records import Prediction, Skipped
 
 
 def printable(text: str) -> str:
@@ -22,6 +22,14 @@ def printable(text: str) -> str:
 def say(line: str) -> None:
     """A line of progress, or several, to standard error."""
     print("\n".join(map(printable, line.split("\n"))), file=sys.stderr, flush=True)
+
+
+def say_skipped(skipped: Sequence[Skipped]) -> None:
+    """That files were not scored, with the first of them and why."""
+    if skipped:
+        first = skipped[0]
+        others = ", ..." if len(skipped) > 1 else ""
+        say(f"{len(skipped):,} file(s) left out, not scored ({first.path}: {first.message}{others}); --json lists them")
 
 
 def print_json(values: Any) -> None:

@@ -96,8 +96,12 @@ def labelled_pictures(source: str | os.PathLike[str], class_names: Sequence[str]
     skipped: list[Skipped] = []
     if path.is_file():
         root, layout = path.resolve().parent, "csv"
-        files = read_csv(path)
-        files = [f for f in files if f.part == "test"] or files
+        files = read_csv(path, to_learn=False)
+        if all(f.part in ("train", "val") for f in files):
+            raise DatasetError(
+                f"{path} has no row with split `test`.\nhint: mark the pictures to score on, or leave the column out."
+            )
+        files = [f for f in files if f.part in (None, "test")]
     else:
         root, layout = path.resolve(), "flat folder"
         parts = [folder for folder in subfolders(root) if folder.name.lower() in PART_OF]
@@ -268,6 +272,8 @@ def _without_classes(files: list[ListedFile], exclude_classes: Sequence[str], sk
                 f"There is no class {name!r} to leave out.\nReceived: classes {', '.join(sorted(known))}.\n"
                 f"hint: {f'did you mean {close[0]!r}?' if close else 'give the name of a class folder.'}"
             )
+    left_out = [file.path for file in files if file.class_name in exclude_classes]
+    skipped += [Skipped(path, "excluded", "its class is left out") for path in left_out]
     return [file for file in files if file.class_name not in exclude_classes]
 
 

@@ -29,8 +29,10 @@ class ListedFile:
     group: str | None = None
 
 
-def read_csv(path: Path) -> list[ListedFile]:
+def read_csv(path: Path, *, to_learn: bool = True) -> list[ListedFile]:
     """The rows of a CSV file with the columns `path,label[,split][,group]`, paths relative to the file.
+
+    `to_learn` asks for a row of the training part, where there are parts.
 
     Raises:
         DatasetError: if a row is wrong; it is named by its number, as a spreadsheet counts.
@@ -38,8 +40,7 @@ def read_csv(path: Path) -> list[ListedFile]:
     root = path.resolve().parent
     try:
         text = path.read_text(encoding="utf-8-sig")
-        first_line = text.split("\n", 1)[0]
-        delimiter = max(",;\t", key=first_line.count)  # a semicolon is what Excel writes where the comma is decimal
+        delimiter = delimiter_of(text)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
         rows, header = list(reader), reader.fieldnames or []
     except UnicodeDecodeError as error:
@@ -78,8 +79,13 @@ def read_csv(path: Path) -> list[ListedFile]:
             )
         relative = Path(os.path.relpath(absolute, root)).as_posix()
         files.append(ListedFile(relative, values["label"], PART_OF[part] if part else None, values.get("group") or None))
-    _refuse_bad_csv(files, path)
+    _refuse_bad_csv(files, path, to_learn)
     return files
+
+
+def delimiter_of(text: str) -> str:
+    """What stands between the cells of a CSV file; a semicolon is what Excel writes where the comma is decimal."""
+    return max(",;\t", key=text.split("\n", 1)[0].count)
 
 
 def _find(text: str, root: Path) -> Path | None:
@@ -90,7 +96,7 @@ def _find(text: str, root: Path) -> Path | None:
     return None
 
 
-def _refuse_bad_csv(files: list[ListedFile], path: Path) -> None:
+def _refuse_bad_csv(files: list[ListedFile], path: Path, to_learn: bool) -> None:
     if not files:
         raise DatasetError(f"{path} has no row below its first line.\nhint: write a row for each picture.")
     twice = [name for name, count in Counter(f.path for f in files).items() if count > 1]
@@ -101,7 +107,7 @@ def _refuse_bad_csv(files: list[ListedFile], path: Path) -> None:
         raise DatasetError(
             f"{path}: {without} of {len(files)} rows have no split.\nhint: fill the column in for all rows, or leave it out."
         )
-    if not without and not any(f.part == "train" for f in files):
+    if to_learn and not without and not any(f.part == "train" for f in files):
         raise DatasetError(f"{path} has no row with split `train`.\nhint: mark the pictures to learn from.")
     groups: dict[str, set[str | None]] = defaultdict(set)
     for file in files:

@@ -14,6 +14,7 @@ from fieldguide.data.decoding import EXTENSIONS
 from fieldguide.errors import DatasetError
 from fieldguide.records import Skipped
 
+_OF_A_RUN = frozenset({"recipe.json", "index.json"})  # in every run folder, from before it has its first figure
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "@eadir", "$recycle.bin"})
 
 
@@ -25,7 +26,8 @@ def is_hidden(name: str) -> bool:
 def walk_pictures(folder: Path, skipped: list[Skipped], root: Path, *, only_unicode: bool = True) -> Iterator[str]:
     """The pictures below a folder, as posix paths relative to `root`, in order; other files go to `skipped`.
 
-    Names that are not valid Unicode, which no JSON and no page can hold, go there as well, unless `only_unicode` is False.
+    Run folders are not entered: one may lie in the folder that it was trained on. Names that are not valid Unicode, which no
+    JSON and no page can hold, go there as well, unless `only_unicode` is False.
     Symbolic links are followed; a folder that was reached before, or that holds `folder`, is not entered again.
     """
     seen = {(status.st_dev, status.st_ino) for status in map(os.stat, folder.resolve().parents)}
@@ -42,6 +44,9 @@ def walk_pictures(folder: Path, skipped: list[Skipped], root: Path, *, only_unic
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
+        if _OF_A_RUN <= {entry.name for entry in entries}:
+            skipped.append(Skipped(relative(current, root), "not_a_picture", "a run folder; its figures are no pictures"))
+            continue
         subfolders = []
         for entry in entries:
             if is_hidden(entry.name):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.errors import DatasetError
-from fieldguide.records import Evaluation, Record
+from fieldguide.records import Evaluation, Record, Skipped
 
 _MOST_NAMED = 3  # pictures in an error
 
@@ -54,6 +54,7 @@ class Comparison(Record):
         per_class: dicts of class_name, num_images, a_accuracy, b_accuracy, difference, num_gained, num_lost, p_value.
         flips: the pictures whose class differs, gained, then lost, then changed; the surest first.
         names: of the two runs, as they were given.
+        skipped: files of other labelled pictures that could not be read, and were not scored.
     """
 
     part: str
@@ -68,6 +69,7 @@ class Comparison(Record):
     per_class: tuple[dict[str, Any], ...]
     flips: tuple[Flip, ...]
     names: tuple[str, str] = ("A", "B")
+    skipped: tuple[Skipped, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """This record as JSON-ready values; each flip says its kind."""

@@ -54,8 +54,8 @@ def evaluate_embeddings(
 
 def evaluate_pictures(
     classifier: Classifier, root: Path, paths: Sequence[str], labels: NDArray[np.int64], *, part: str
-) -> tuple[Evaluation, list[Skipped]]:
-    """Sends pictures from file through the whole bundle; those that cannot be read are returned beside.
+) -> Evaluation:
+    """Sends pictures from file through the whole bundle; those that cannot be read are `skipped`.
 
     Raises:
         DatasetError: if none can be read.
@@ -71,7 +71,7 @@ def evaluate_pictures(
         raise DatasetError(f"None of the {len(paths)} files in {root} can be read as a picture.")
     rows = [[predictions[i].probabilities[name] for name in classifier.class_names] for i in usable]
     novelty = classifier.certainty.novelty
-    evaluation = Evaluation(
+    return Evaluation(
         part=part,
         class_names=classifier.class_names,
         labels=labels[usable],
@@ -79,8 +79,8 @@ def evaluate_pictures(
         paths=tuple(paths[i] for i in usable),
         novelties=np.array([predictions[i].novelty for i in usable], np.float32) if novelty else None,
         reject=novelty.reject if novelty else 0.0,
+        skipped=tuple(skipped),
     )
-    return evaluation, skipped
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from fieldguide.errors import DatasetError, RecipeError
 from fieldguide.records import ImageIndex
-from fieldguide.storage import read_json, write_json
+from fieldguide.storage import named, read_json, write_json
 from fieldguide.training.checkpoint import differences
 
 Say = Callable[[str], None]
@@ -36,6 +36,7 @@ def claimed(wanted: Path, plan: Mapping[str, Any], say: Say) -> Iterator[Path]:
         DatasetError: if the folder cannot be made, or another process is at work in it.
         RecipeError: if its run was begun with another plan; the message says what differs.
     """
+    wanted = named(wanted)
     with _making(wanted):
         is_file = wanted.exists() and not wanted.is_dir()
     if is_file:

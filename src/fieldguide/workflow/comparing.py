@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
 from fieldguide.bundle import read_tensors
 from fieldguide.data import decoding
+from fieldguide.data.index import labelled_pictures
 from fieldguide.errors import BundleError, DatasetError, DecodeError
 from fieldguide.evaluation.compare import Comparison
 from fieldguide.evaluation.compare import compare as compare_evaluations
@@ -45,16 +48,20 @@ def compare(
             f"{names[0]!r} was scored on its {a.part} part and {names[1]!r} on its {b.part} part.\n"
             "hint: score both on the same pictures with `--data DIR`."
         )
-    result = compare_evaluations(a, b, names=names)
+    result = dataclasses.replace(compare_evaluations(a, b, names=names), skipped=a.skipped)
     if html is not None:
+        paths = [flip.path for flip in shown_flips(result)]
         thumbnails: dict[str, bytes] = {}
-        for run in (run_a, run_b):
-            thumbnails |= _thumbnails(Path(run), [flip.path for flip in shown_flips(result)], thumbnails)
-        write_comparison(Path(html), result, thumbnails)
+        if data is not None:
+            thumbnails = _decoded(Path(labelled_pictures(data, a.class_names).root), paths)
+        else:
+            for run in (run_a, run_b):
+                thumbnails |= _of_run(Path(run).expanduser(), [path for path in paths if path not in thumbnails])
+        write_comparison(Path(html).expanduser(), result, thumbnails)
     return result
 
 
-def _thumbnails(run: Path, paths: list[str], known: dict[str, bytes]) -> dict[str, bytes]:
+def _of_run(run: Path, paths: list[str]) -> dict[str, bytes]:
     """Those that the run kept; others from the pictures themselves, where they still are where they were."""
     kept = run / "evaluation" / "thumbnails.safetensors"
     found = {path: jpeg.tobytes() for path, jpeg in read_tensors(kept).items()} if kept.is_file() else {}
@@ -62,11 +69,13 @@ def _thumbnails(run: Path, paths: list[str], known: dict[str, bytes]) -> dict[st
         root = Path(read_json(run / "index.json")["root"])
     except (BundleError, KeyError):
         return found
+    return found | _decoded(root, [path for path in paths if path not in found])
+
+
+def _decoded(root: Path, paths: list[str]) -> dict[str, bytes]:
+    found = {}
     for path in paths:
-        if path not in found and path not in known:
-            try:
-                content = decoding.read_file(root / path)
-                found[path] = decoding.thumbnail(decoding.decode(content, cover=_THUMBNAIL_COVER).pixels)
-            except (DecodeError, OSError):
-                continue  # moved or deleted since: the page says its name
+        with contextlib.suppress(DecodeError, OSError):  # moved or deleted since: the page says its name
+            content = decoding.read_file(root / path)
+            found[path] = decoding.thumbnail(decoding.decode(content, cover=_THUMBNAIL_COVER).pixels)
     return found

@@ -54,7 +54,7 @@ def explain(
     memory = read_memory(classifier.bundle.directory.parent / "evaluation")
     explained = explain_picture(classifier, picture, class_name=class_name, memory=memory, num_nearest=num_nearest)
     if out is not None:
-        write_bytes(Path(out), to_png(explanation_figure(explained, training_pictures(classifier))))
+        write_bytes(Path(out).expanduser(), to_png(explanation_figure(explained, training_pictures(classifier))))
     return explained
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,17 +30,18 @@ def evaluate(run: str | os.PathLike[str], *, data: str | os.PathLike[str] | None
 
     Raises:
         BundleError: if the run is not finished.
-        DatasetError: if `data` has a class the classifier does not know, or no picture that can be read.
+        DatasetError: if `data` has a class the classifier does not know, or no picture that can be read. Single files that
+            cannot be read are `skipped` in the evaluation.
     """
     if data is not None:
         classifier = load(run, precision=precision)
         index = labelled_pictures(data, classifier.class_names)
         labels = np.array([image.label for image in index.images], dtype=np.int64)
         paths = [image.path for image in index.images]
-        evaluation, _ = evaluate_pictures(classifier, Path(index.root), paths, labels, part="test")
-        return evaluation
+        evaluation = evaluate_pictures(classifier, Path(index.root), paths, labels, part="test")
+        return dataclasses.replace(evaluation, skipped=(*index.skipped, *evaluation.skipped))
     for part in ("test", "val"):
-        evaluation_of_part = read_evaluation(Path(run) / "evaluation", part)
+        evaluation_of_part = read_evaluation(Path(run).expanduser() / "evaluation", part)
         if evaluation_of_part is not None:
             return evaluation_of_part
     raise BundleError(f"{os.fspath(run)!r} holds no evaluation.\nhint: give a finished run, or pictures with `--data`.")
@@ -72,7 +74,7 @@ def report(run: str | os.PathLike[str]) -> Path:
     Raises:
         BundleError: if the run is not finished.
     """
-    directory = Path(run)
+    directory = Path(run).expanduser()
     finished = read_record(Run, directory / "run.json", directory=str(directory))
     pictures_path = directory / "evaluation" / "thumbnails.safetensors"
     pictures = read_tensors(pictures_path) if pictures_path.is_file() else {}

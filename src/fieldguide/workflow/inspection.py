@@ -7,15 +7,15 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fieldguide.auditing.review import COLUMNS, apply_review, proposed, read_review, review_rows
+from fieldguide.auditing.review import COLUMNS, Review, apply_review, proposed, read_review, review_rows
 from fieldguide.data.cache import Cache
 from fieldguide.data.index import describe, index_folder
 from fieldguide.data.scan import Scan, thumbnails
-from fieldguide.errors import RecipeError
+from fieldguide.errors import DatasetError, RecipeError
 from fieldguide.recipes.registry import DEFAULT_RECIPE, recipe_of
 from fieldguide.records import Audit, Preprocessing
 from fieldguide.reporting.audit_page import audit_page, shown_in_audit
-from fieldguide.storage import csv_text, write_json, write_text
+from fieldguide.storage import csv_text, named, write_json, write_text
 from fieldguide.workflow.looking import look_at
 from fieldguide.workflow.scanning import Embedder, scan_with_progress
 from fieldguide.workflow.what_if import what_if as measure_what_if
@@ -56,7 +56,8 @@ def audit(
         say: called with a line at each stage.
 
     Raises:
-        DatasetError: as `train`; also for a review that does not fit the folder.
+        DatasetError: as `train`; also for a review that does not fit the folder, and, once the audit is written, for one whose
+            worth cannot be measured.
         RecipeError: if `what_if` is asked of a quick look.
     """
     if quick and what_if:
@@ -64,6 +65,7 @@ def audit(
     index = index_folder(source, group_by=group_by, exclude_classes=exclude_classes, merge_subfolders=merge_subfolders)
     say(describe(index))
     decided = read_review(review, index.class_names) if review is not None else None
+    not_measured: DatasetError | None = None
     if decided is not None:
         reviewed = apply_review(index, decided)
         index = index if what_if else reviewed
@@ -84,18 +86,25 @@ def audit(
             if decided is None and not (actions.excluded or actions.labels):
                 say("what if: no action is proposed, so there is nothing to measure")
             else:
-                measured = measure_what_if(scanned, index.class_names, embeddings, looked.groups, actions, seed=seed)
-                found = dataclasses.replace(found, what_if=measured)
+                try:
+                    measured = measure_what_if(scanned, index.class_names, embeddings, looked.groups, actions, seed=seed)
+                    found = dataclasses.replace(found, what_if=measured)
+                except DatasetError as error:  # the audit is not lost for it
+                    not_measured = error
         if out is not None:
-            _write(Path(out), Path(index.root), found, scanned, preprocessing, cache)
+            _write(Path(out).expanduser(), Path(index.root), found, decided, scanned, preprocessing, cache)
+    if not_measured is not None and decided is not None:
+        raise not_measured
+    if not_measured is not None:
+        say(f"what if: not measured: {str(not_measured).splitlines()[0]}")
     return found
 
 
 def audit_folder(source: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
     """Where the command line writes an audit: `out`, or `runs/NAME-audit`; another name where that holds something."""
-    name = Path(source).resolve()
+    name = Path(source).expanduser().resolve()
     stem = name.stem if name.suffix.lower() == ".csv" else name.name
-    wanted = candidate = Path(out) if out is not None else Path("runs") / f"{stem or 'dataset'}-audit"
+    wanted = candidate = named(Path(out).expanduser()) if out is not None else Path("runs") / f"{stem or 'dataset'}-audit"
     number = 1
     while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
         number += 1
@@ -103,10 +112,18 @@ def audit_folder(source: str | os.PathLike[str], out: str | os.PathLike[str] | N
     return candidate
 
 
-def _write(directory: Path, root: Path, found: Audit, scanned: Scan, preprocessing: Preprocessing, cache: Cache) -> None:
+def _write(
+    directory: Path,
+    root: Path,
+    found: Audit,
+    decided: Review | None,
+    scanned: Scan,
+    preprocessing: Preprocessing,
+    cache: Cache,
+) -> None:
     position = {image.path: i for i, image in enumerate(scanned.images)}
     shown = [position[path] for path in shown_in_audit(found) if path in position]
     pictures = thumbnails(root, scanned, shown, preprocessing, cache)
     write_json(directory / "audit.json", found.to_json())
-    write_text(directory / "review.csv", csv_text(review_rows(found), COLUMNS))
+    write_text(directory / "review.csv", csv_text(review_rows(found, decided), COLUMNS))
     write_text(directory / "audit.html", audit_page(found, name=root.name, thumbnails=pictures))

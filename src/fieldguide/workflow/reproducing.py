@@ -15,7 +15,7 @@ from fieldguide.errors import BundleError
 from fieldguide.evaluation.evaluate import read_evaluation
 from fieldguide.recipes.registry import recipe_class
 from fieldguide.records import PARTS, Record, Run
-from fieldguide.storage import read_record
+from fieldguide.storage import named, read_record
 from fieldguide.workflow.training import train
 
 _NOT_OF_THE_MACHINE = ("dataset", "date", "command")
@@ -65,16 +65,18 @@ def reproduce(
         DatasetError: if the pictures are gone.
         RecipeError: if its recipe is not one of ours.
     """
-    directory = Path(run)
+    directory = named(Path(run).expanduser())
     first = read_record(Run, directory / "run.json", directory=str(directory))
     if not first.arguments:
         raise BundleError(f"{str(directory)!r} does not say how it was made: an older version wrote it.\nhint: train again.")
     given = first.arguments
+    review = directory / "review.csv"  # as it was then; the user may have gone on with theirs
     again = train(
         data or given["source"],
-        out=out or directory.with_name(f"{directory.resolve().name}-again"),
+        out=out or directory.with_name(f"{directory.name}-again"),
         recipe=cast(Any, recipe_class(first.recipe)).from_json(first.settings),
         seed=first.seed,
+        review=review if review.is_file() else given.get("review"),
         also=given.get("also"),
         group_by=given["group_by"],
         exclude_classes=given["exclude_class"],

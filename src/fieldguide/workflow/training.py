@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.auditing.review import apply_review, read_review
+from fieldguide.auditing.review import COLUMNS, apply_review, read_review
 from fieldguide.auditing.summary import summarised
 from fieldguide.bundle import NUM_PROBE_PICTURES, build_files, write_bundle, write_tensors
 from fieldguide.classifier import Classifier
@@ -120,8 +120,8 @@ def train(
         raise RecipeError(f"time_seconds must be 1 or more; received {time_seconds}.\nhint: as in `--time 10m`.")
     stages = Stages()
     options = {
-        "review": None if review is None else os.fspath(review),
-        "also": None if also is None else os.path.abspath(also),
+        "review": None if review is None else _absolute(review),
+        "also": None if also is None else _absolute(also),
         "group_by": group_by,
         "exclude_class": tuple(exclude_classes),
         "merge_subfolders": merge_subfolders,
@@ -136,8 +136,9 @@ def train(
             source, also=also, group_by=group_by, exclude_classes=exclude_classes, merge_subfolders=merge_subfolders
         )
     say(describe(index))
-    if review is not None:
-        index = apply_review(index, read_review(review, index.class_names))
+    decided = read_review(review, index.class_names) if review is not None else None
+    if decided is not None:
+        index = apply_review(index, decided)
     refuse_unsplittable(index)
     root = Path(index.root)
     plan = {"recipe": recipe.name, "settings": recipe.to_json(), "seed": seed}
@@ -165,6 +166,8 @@ def train(
             digest = fingerprint(scanned)
             check_same_pictures(directory, index, digest)
             write_json(directory / "audit.json", audit.to_json())
+            if decided is not None:
+                write_text(directory / "review.csv", csv_text(decided.rows(), COLUMNS))
             write_json(directory / "split.json", split.to_json())
         recipe, enlarged = fitted_to_pictures(recipe, scanned)
         for note in enlarged:
@@ -265,7 +268,7 @@ def train(
                 history=fitted.history,
                 learning_curve=fitted.learning_curve,
                 notes=(*enlarged, *fitted.notes, *doubts, *_notes(index, split, evaluations, changed)),
-                arguments={"source": os.path.abspath(source), **options},
+                arguments={"source": _absolute(source), **options},
                 certainty=held_out.facts,
                 interrupted=fitted.interrupted,
                 work=fitted.work,
@@ -285,6 +288,10 @@ def train(
         if run.interrupted is None:
             checkpoints.remove()
     return run
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _run_folder(out: str | os.PathLike[str] | None, source: Path) -> Path:
