@@ -88,6 +88,8 @@ def test_explain_says_where_and_like_what(run_folder, photos, tmp_path):
         assert figure.format == "PNG"
     assert "picture" not in found.to_json()
     assert json.loads(json.dumps(found.to_json()))["place"] == found.place
+    by_its_name_in_the_report = fieldguide.explain(run_folder, "training_set/red/003.jpg")
+    assert by_its_name_in_the_report.nearest == found.nearest
 
 
 def test_evidence_adds_up_to_the_logarithm_of_the_odds(run_folder, photos):

@@ -1,13 +1,15 @@
 """A run, an audit and evaluations, small and made by rule."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fieldguide.records import Audit, Evaluation, Finding, Run
+from tests.browser import browser, needs_browser
 
 EPOCHS = tuple(
     {
@@ -102,3 +104,12 @@ def thumbnail() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (48, 32), (200, 120, 40)).save(buffer, "JPEG")
     return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    pytest.importorskip("selenium", reason="selenium is not installed")
+    if needs_browser.args[0]:
+        pytest.skip(needs_browser.kwargs["reason"])
+    with browser() as driver:
+        yield driver

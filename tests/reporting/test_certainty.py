@@ -49,8 +49,10 @@ def test_what_is_not_known_is_said(section):
     assert "with only 60 pictures held out the real share is unknown" in section(few)["strangers"]
     assert "switched off" in section({**FACTS, "reject": 0.0})["strangers"]
     assert section({**FACTS, "reject": 0.0})["near"] == ""
+    assert section({**FACTS, "reject": 0.0})["near_per_class"] == {}
     assert "do not rely on it" in near_strangers({**FACTS, "near_strangers": None}, 2)
     older = section({})
+    assert older["near_per_class"] == {}
     assert older["strangers"] == older["near"] == "" and "temperature" not in older["calibration"]
 
 
@@ -68,3 +70,20 @@ def test_the_reliability_diagram_shows_each_bin_and_the_coverage_curve_ends_at_t
 def test_a_single_picture_can_be_drawn(make_evaluation):
     evaluation = make_evaluation(2, num_images=1)
     assert plots.reliability_diagram(evaluation).axes and plots.coverage(evaluation).axes
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_the_axes_of_the_coverage_curve_have_no_tick_beyond_all(make_evaluation, is_right):
+    evaluation = make_evaluation(2, num_images=1)
+    evaluation.probabilities[:] = [[0.9, 0.1]] if is_right else [[0.1, 0.9]]
+    (axes,) = plots.coverage(evaluation).axes
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        shown = [tick for tick in axis.get_ticklocs() if low <= tick <= high]
+        assert max(shown) == pytest.approx(1) and low <= min(shown) < 1
+
+
+def test_a_single_picture_is_spoken_of_as_one(make_run, make_evaluation):
+    test = make_evaluation(2, num_images=1)
+    assert certainty_section(make_run(certainty=FACTS), {"test": test}, test)["calibration"].startswith(
+        "On the one test picture "
+    )

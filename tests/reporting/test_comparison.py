@@ -29,6 +29,12 @@ def test_the_page_shows_what_flipped_and_holds_no_script(tmp_path, thumbnail):
     assert "29.jpg" in page.text
 
 
+def test_one_picture_is_not_counted_as_pictures(tmp_path):
+    found = compare(evaluation_of([0], [0]), evaluation_of([1], [0]))
+    text = write_comparison(tmp_path / "page.html", found, {}).read_text(encoding="utf-8")
+    assert "1 picture, the same for both" in text and "; 1 test picture, of which" in text and "1 pictures" not in text
+
+
 def test_the_verdict_is_careful():
     labels = [0] * 10
     worse = compare(evaluation_of([0] * 10, labels), evaluation_of([1] * 10, labels))

@@ -26,7 +26,6 @@ from fieldguide.reporting.page_pictures import (
     write_page,
 )
 from fieldguide.reporting.report import write_report
-from tests.browser import browser, needs_browser
 
 CLASSES = ("cats", "dogs </script><b>", "foxes & co")
 NUM_SCORED = 90
@@ -196,15 +195,6 @@ def test_a_training_gathers_the_pictures_and_the_report_can_be_written_again(run
 
 
 # --- in a browser -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    pytest.importorskip("selenium", reason="selenium is not installed")
-    if needs_browser.args[0]:
-        pytest.skip(needs_browser.kwargs["reason"])
-    with browser() as driver:
-        yield driver
 
 
 class Page:

@@ -60,6 +60,9 @@ def test_curves_mark_the_epoch_with_the_highest_validation_accuracy(make_run, ep
     assert list(loss.lines[0].get_ydata()) == [row["loss"] for row in epochs]
     assert list(accuracy.lines[1].get_ydata()) == [row["val_accuracy"] for row in epochs]
     assert list(accuracy.lines[2].get_xdata()) == [3, 3]
+    assert accuracy.lines[2].get_label() == "best: epoch 3"  # of `finetune` the frozen network may have been kept instead
+    without = [{name: value for name, value in row.items() if not name.startswith("val_")} for row in epochs]
+    assert plots.curves(make_run(history=without)).axes[1].lines[1].get_label() == "kept: epoch 4"
 
 
 def test_regularisation_path_has_a_logarithmic_axis_and_marks_the_chosen_strength(make_run):

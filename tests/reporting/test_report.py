@@ -4,6 +4,7 @@ import csv
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from fieldguide.records import Audit, Finding
@@ -148,6 +149,30 @@ def test_scoring_a_test_part_again_is_a_caution(write, make_evaluation):
     assert "optimistic" not in write(evaluations={"test": make_evaluation(2, times_scored=1)}).text
     page = write(evaluations={"test": make_evaluation(2, times_scored=4)})
     assert "Scored 4 times on this machine: choices made after looking at it make this figure optimistic." in page.text
+
+
+def test_the_text_of_the_curves_names_the_best_epoch_and_none_that_was_kept(make_run, epochs):
+    text = wording.curves(make_run(history=epochs), epochs[2])
+    assert text.startswith("Over 4 epochs validation accuracy went from 50.0\xa0% to 80.0\xa0% in epoch 3, its best.")
+    assert "kept" not in text
+    assert wording.curves(make_run(history=epochs[:1]), epochs[0]).startswith("Over 1 epoch validation accuracy")
+
+
+@pytest.mark.parametrize("is_validated", [True, False])
+def test_captions_speak_of_validation_only_where_there_is_some(write, make_run, epochs, is_validated):
+    history = [{name: v for name, v in row.items() if is_validated or not name.startswith("val_")} for row in epochs]
+    text = write(run=make_run(recipe="scratch", history=history, learning_curve=())).text
+    assert ("Where that of validation turns up" in text) == is_validated
+    assert ("A widening gap" in text) == is_validated
+    assert ("Nothing was held out, so that learning by heart would not show." in text) == (not is_validated)
+
+
+def test_one_picture_is_not_counted_as_pictures(make_evaluation):
+    evaluation = make_evaluation(2, num_images=1)
+    assert wording.pictures_on_page(evaluation, np.arange(1), 0).startswith("This page holds the one test picture.")
+    assert wording.score(evaluation).startswith("Of 1 test picture ")
+    many = make_evaluation(2, num_images=2)
+    assert wording.pictures_on_page(many, np.arange(2), 0).startswith("This page holds all 2 test pictures.")
 
 
 def test_leaked_copies_are_shown_with_the_score_without_them(write, make_evaluation):

@@ -170,7 +170,10 @@ def test_a_token_is_asked_for_and_remembered(decided, pictures):
         page = Page(driver)
         for given in ("wrong", "open sesame"):
             wait_for(lambda: page.of("token").is_displayed())
-            page.of("token").clear()
+            refused = "That token was refused." if given == "open sesame" else ""
+            wait_for(lambda refused=refused: page.of("token-problem").text == refused)
+            assert page.of("token-problem").get_attribute("role") == "alert"
+            assert page.of("token").get_attribute("value") == ""
             page.of("token").send_keys(given)
             page.of("token-form").find_element("tag name", "button").click()
         wait_for(lambda: page.of("files").is_enabled())
@@ -178,6 +181,18 @@ def test_a_token_is_asked_for_and_remembered(decided, pictures):
         assert page.of("verdict").text == "green"
         driver.refresh()
         wait_for(lambda: page.of("files").is_enabled())
+
+
+@needs_browser
+def test_a_server_that_is_gone_gives_no_answer_and_blames_no_picture(decided, pictures):
+    with browser() as driver:
+        with on_a_port(create_app(decided, num_workers=1)) as address:
+            driver.get(address)
+            page = Page(driver)
+            wait_for(lambda: page.of("files").is_enabled())
+        page.give(pictures / "green.png")
+        assert page.of("verdict").text == "No answer"
+        assert page.of("detail").text == "The server cannot be reached."
 
 
 @needs_browser

@@ -7,6 +7,7 @@ import { csv } from "./table.js";
 const $ = (id) => document.getElementById(id);
 const MOST_KEPT = 500; // answers; older ones are forgotten
 const MOST_BARS = 8;
+const OF_THE_PICTURE = [413, 415, 422]; // statuses that say that it is the picture's fault, not the server's
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 let predictor = null;
@@ -44,14 +45,15 @@ async function give(files) {
 
 async function look(blob, isLast) {
   const name = blob.name || "picture";
-  let prediction;
+  let prediction, title;
   try {
     prediction = await predictor.predict(blob);
   } catch (error) {
     prediction = { class_name: null, nearest_class: null, probability: null, probabilities: {}, novelty: null,
       none_of_these: false, error: error.message };
+    if (error.status !== undefined && !OF_THE_PICTURE.includes(error.status)) title = "No answer";
   }
-  const title = prediction.error ? "Cannot be read" : prediction.none_of_these ? "None of these" : prediction.class_name;
+  title ??= prediction.error ? "Cannot be read" : prediction.none_of_these ? "None of these" : prediction.class_name;
   const entry = { name, blob, url: URL.createObjectURL(blob), prediction, title };
   entries.unshift(entry);
   for (const old of entries.splice(MOST_KEPT)) URL.revokeObjectURL(old.url);
@@ -190,12 +192,18 @@ async function camera() {
   }
 }
 
-function askForToken() {
+function askForToken(isRefused) {
   const dialog = $("token-dialog");
   return new Promise((resolve) => {
     dialog.oncancel = (event) => event.preventDefault();
     dialog.onclose = () => resolve($("token").value.trim());
+    $("token-problem").hidden = true;
+    $("token").value = "";
     dialog.showModal();
+    if (isRefused) {
+      $("token-problem").hidden = false; // only now: readers of screens tell what changes in what is shown
+      $("token-problem").textContent = "That token was refused.";
+    }
   });
 }
 

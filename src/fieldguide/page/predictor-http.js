@@ -25,14 +25,15 @@ async function ask(path, options = {}) {
   return values;
 }
 
-/** Opens the classifier; `askForToken` is called where the server wants one, and gives what the user typed. */
+/** Opens the classifier; `askForToken` is called where the server wants one, with whether it refused the last one that was
+ * typed, and gives what the user typed. */
 export async function open(askForToken) {
-  for (;;) {
+  for (let isRefused = false; ; isRefused = true) {
     try {
       return predictor(await ask("v1/model"));
     } catch (error) {
       if (error.status !== 401) throw error;
-      sessionStorage.setItem(TOKEN, await askForToken());
+      sessionStorage.setItem(TOKEN, await askForToken(isRefused));
     }
   }
 }

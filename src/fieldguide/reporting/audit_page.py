@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from fieldguide.reporting import templating, wording
 from fieldguide.reporting.findings import ordered_findings
 
 _MOST_PICTURES = 48  # of a kind of finding
+_MOST_FILES = 100  # of a kind of finding whose pictures are not shown
 _MOST_SETS = 24  # of near-copies
 _MOST_PER_SET = 6
 _IN_SETS = ("near_copy", "copy_conflict", "leak")  # pictures that belong together are shown together
@@ -49,6 +51,7 @@ def audit_page(audit: Audit, *, name: str, thumbnails: Mapping[str, bytes]) -> s
     return environment.get_template("audit.html.jinja").render(
         audit=audit,
         name=name,
+        quoted_name=shlex.quote(name),
         largest=max(counts.values(), default=1) or 1,
         sections=[_section(finding, audit, thumbnails) for finding in ordered_findings(audit)],
     )
@@ -64,14 +67,15 @@ def _section(finding: Finding, audit: Audit, thumbnails: Mapping[str, bytes]) ->
     title = _TITLES.get(finding.kind, finding.kind.replace("_", " ").capitalize())
     groups = [[_picture(path, words, thumbnails) for path, words in group] for group in _sheets(finding, audit)]
     shown = sum(map(len, groups))
+    listed = () if groups else finding.paths[:_MOST_FILES]
     return {
         "title": title,
         "severity": finding.severity,
         "message": finding.message,
         "groups": groups,
         "is_in_sets": finding.kind in _IN_SETS,
-        "num_more": len(finding.paths) - shown if groups else 0,
-        "paths": () if groups else finding.paths[:100],
+        "num_more": len(finding.paths) - (shown or len(listed)),
+        "paths": listed,
     }
 
 

@@ -49,15 +49,16 @@ def certainty_section(run: Run, evaluations: Mapping[str, Evaluation | None], sh
         "sure": chosen,
         "strangers": _strangers(run, shown),
         "near": near_strangers(run.certainty, len(run.class_names)),
-        "near_per_class": ((run.certainty.get("near_strangers") or {}).get("per_class") or {}) if run.certainty else {},
+        "near_per_class": _caught_per_class(run.certainty),
     }
 
 
 def _calibration(run: Run, shown: Evaluation) -> str:
     after = expected_calibration_error(shown.probabilities, shown.labels)
     part = wording.PART_NAMES.get(shown.part, shown.part)
+    pictures = f"one {part} picture" if len(shown.labels) == 1 else f"{len(shown.labels):,} {part} pictures"
     text = (
-        f"On the {len(shown.labels):,} {part} pictures confidence and accuracy lie {wording.percent(after)} apart on average "
+        f"On the {pictures} confidence and accuracy lie {wording.percent(after)} apart on average "
         "(expected calibration error, 15 bins)."
     )
     temperature = run.certainty.get("temperature") if run.certainty else None
@@ -100,6 +101,14 @@ def _strangers(run: Run, shown: Evaluation) -> str:
         return f"{text}."
     right, interval = wording.percent(answered["accuracy"]), wording.interval(answered["interval"])
     return f"{text}; of those answered {right} were right ({interval})."
+
+
+def _caught_per_class(certainty: Mapping[str, Any]) -> Mapping[str, float]:
+    """How often the pictures of each class would be caught; empty where nothing is turned away, or it is not known."""
+    if not certainty or not certainty["reject"]:
+        return {}
+    per_class: Mapping[str, float] = (certainty.get("near_strangers") or {}).get("per_class") or {}
+    return per_class
 
 
 def near_strangers(certainty: Mapping[str, Any], num_classes: int) -> str:

@@ -49,7 +49,9 @@ def coverage(evaluation: Evaluation) -> Figure:
     axes.plot(share[is_shown], accuracy[is_shown], color=BLUE, linewidth=1.6, label="accuracy of the answers")
     axes.plot([1], [accuracy[-1]], marker="s", linestyle="none", color=ORANGE, markersize=5, label="everything answered")
     low = float(accuracy[is_shown].min())
-    axes.set_ylim(low - 0.1 * (1.01 - low) - 0.005, 1 + 0.1 * (1.01 - low))
+    # Room for half a marker beyond 100 %, and for no tick.
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(low - 0.1 * (1.01 - low) - 0.005, 1 + 0.05 * (1.01 - low))
     axes.xaxis.set_major_formatter(_percent)
     _finish(axes, "share of the pictures answered, surest first", "lower left")
     return figure

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import textwrap
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
 
 _MOST_NEAREST = 5
 _SIDE = 160  # px that a training picture is decoded to cover
-_LONGEST_NAME = 22  # characters
+_LONGEST_NAME = 20  # characters of a file name below a training picture
+_LONGEST_LABEL = 13  # characters of a class name there, which are larger and bold
+_LONGEST_LINE = 82  # characters of the title
+_LINE = 0.175  # inches between the lines of the title
+_BELOW = 0.62  # inches for the words below the training pictures
 
 
 def explanation(explained: Explanation, root: str | os.PathLike[str] | None = None) -> Figure:
@@ -44,10 +50,12 @@ def explanation(explained: Explanation, root: str | os.PathLike[str] | None = No
     nearest = explained.nearest[:_MOST_NEAREST]
     height, width = explained.picture.shape[:2]
     panel = 3.0 * min(2.0, height / width)  # inches
-    below = 1.75 if nearest else 0.0
-    figure = new_figure(6.6, panel + below + 0.75)
-    total = panel + below + 0.75
-    figure.suptitle(wording.explanation_title(explained), x=0.02, y=1 - 0.08 / total, ha="left", va="top", size=10, color=INK)
+    below = 1.25 + _BELOW if nearest else 0.0
+    title = _lines(wording.explanation_title(explained))
+    total = panel + below + 0.4 + _LINE * len(title)
+    figure = new_figure(6.6, total)
+    told = figure.suptitle("\n".join(title), x=0.02, y=1 - 0.08 / total, ha="left", va="top", size=10, color=INK)
+    told.set_parse_math(False)
     bottom, top = (below + 0.12) / total, (panel + below + 0.12) / total
     for column, is_marked in enumerate((False, True)):
         axes = figure.add_axes((0.02 + 0.49 * column, bottom, 0.47, top - bottom))
@@ -56,7 +64,7 @@ def explanation(explained: Explanation, root: str | os.PathLike[str] | None = No
         if is_marked:
             _mark(axes, explained)
     for column, near in enumerate(nearest):
-        axes = figure.add_axes((0.02 + 0.196 * column, 0.5 / total, 0.176, (below - 0.75) / total))
+        axes = figure.add_axes((0.02 + 0.196 * column, _BELOW / total, 0.176, 1.0 / total))
         _show_nearest(axes, near, root, explained)
     return figure
 
@@ -89,6 +97,8 @@ def _outline(region: NDArray[np.bool_]) -> list[tuple[Sequence[float], Sequence[
 
 
 def _show_nearest(axes: Axes, near: Resembling, root: str | os.PathLike[str] | None, explained: Explanation) -> None:
+    from matplotlib.transforms import Bbox, TransformedBbox
+
     pixels = _read(root, near.path)
     if pixels is not None:
         axes.imshow(pixels)
@@ -97,11 +107,43 @@ def _show_nearest(axes: Axes, near: Resembling, root: str | os.PathLike[str] | N
     _bare(axes)
     axes.set_anchor("SW")  # names in one line, whatever the shape of the pictures
     colour = BLUE if near.class_name == explained.class_name else ORANGE
-    name = Path(near.path).name
-    name = name if len(name) <= _LONGEST_NAME else "…" + name[-_LONGEST_NAME:]
-    label = f"{near.class_name}, {near.distance:.2f}"
-    axes.text(0, -0.06, label, transform=axes.transAxes, va="top", size=TEXT_POINTS, color=colour, weight="bold")
-    axes.text(0, -0.24, name, transform=axes.transAxes, va="top", size=TEXT_POINTS - 2, color=INK)
+    name = _fitting(Path(near.path).name[::-1], _LONGEST_NAME)[::-1]  # the end of a name tells more than its beginning
+    left, bottom, width, _ = axes.get_position(original=True).bounds
+    cell = Bbox.from_bounds(left, 0, width + 0.01, bottom)
+    # Offsets are in points: the height of the axes is that of the picture. What is wider than thought is cut.
+    for points, text, size, color, weight in (
+        (-4.0, _fitting(near.class_name, _LONGEST_LABEL), TEXT_POINTS, colour, "bold"),
+        (-16.0, f"distance {near.distance:.2f}", TEXT_POINTS, colour, "normal"),
+        (-28.0, name, TEXT_POINTS - 2, INK, "normal"),
+    ):
+        axes.annotate(
+            text,
+            (0, 0),
+            xycoords="axes fraction",
+            xytext=(0, points),
+            textcoords="offset points",
+            va="top",
+            size=size,
+            color=color,
+            weight=weight,
+            parse_math=False,  # a class may be called "$x$"
+            clip_box=TransformedBbox(cell, axes.figure.transFigure),
+        ).set_clip_on(True)
+
+
+def _lines(title: str) -> list[str]:
+    """The title with lines that would not fit broken at their semicolons, and wherever else it takes."""
+    parts = [line if len(line) <= _LONGEST_LINE else line.replace("; ", ";\n") for line in title.split("\n")]
+    return [line for part in "\n".join(parts).split("\n") for line in textwrap.wrap(part, _LONGEST_LINE)]
+
+
+def _fitting(name: str, most: int) -> str:
+    """The beginning of a name, in as much room as so many letters take; East Asian characters take two."""
+    widths = [2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in name]
+    if sum(widths) <= most:
+        return name
+    kept = next(i for i in range(len(name) + 1) if sum(widths[: i + 1]) > most - 1)
+    return name[:kept] + "…"
 
 
 def _read(root: str | os.PathLike[str] | None, path: str) -> NDArray[np.uint8] | None:

@@ -91,7 +91,7 @@ def row_shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def curves(run: Run, panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
-    """Loss and accuracy over the epochs, of training and, where there was one, validation; the epoch that was kept is marked.
+    """Loss and accuracy over the epochs, of training and, where there was one, validation; the best epoch is marked.
 
     Args:
         run: its history has rows with `epoch`, `loss`, `accuracy`, and `val_loss`, `val_accuracy` where it was validated.
@@ -101,7 +101,8 @@ def curves(run: Run, panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
         DatasetError: if the history has no epochs.
     """
     best = best_epoch(run)
-    return epoch_curves(run.history, panels, mark=("kept", best))
+    word = "best" if "val_accuracy" in run.history[0] else "kept"
+    return epoch_curves(run.history, panels, mark=(word, best))
 
 
 def epoch_curves(history: Sequence[Mapping[str, Any]], panels: Sequence[str], *, mark: tuple[str, int]) -> Figure:

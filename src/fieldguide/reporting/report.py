@@ -185,12 +185,14 @@ def _training(run: Run) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = []
     if figures.has_epochs(run):
         text = wording.curves(run, run.history[plots.best_epoch(run)])
+        is_validated = "val_accuracy" in run.history[0]
+        readings = wording.HOW_TO_READ_CURVES if is_validated else wording.HOW_TO_READ_CURVES_OF_TRAINING
         shown = [
             {
                 "svg": to_svg(plots.curves(run, [panel]), name=f"curves-{panel}", title=f"{panel} by epoch", text=text),
                 "reading": reading,
             }
-            for panel, reading in wording.HOW_TO_READ_CURVES.items()
+            for panel, reading in readings.items()
         ]
         table = _table(run.history, figures.CURVE_COLUMNS)
         groups.append({"title": "Epoch by epoch", "figures": shown, "text": text, "table": table})

@@ -26,6 +26,10 @@ HOW_TO_READ_CURVES = {
     "loss": "Loss is what training makes small. Where that of validation turns up, the network learns by heart.",
     "accuracy": "A widening gap between the two means the same: training knows its own pictures too well.",
 }
+HOW_TO_READ_CURVES_OF_TRAINING = {
+    "loss": "Loss is what training makes small. Nothing was held out, so that learning by heart would not show.",
+    "accuracy": "Of pictures as they were changed and mixed, which is harder than the pictures as they are.",
+}
 HOW_TO_READ_PATH = {
     "accuracy": "To the left the classifier is kept simple; to the right it may follow every training picture.",
     "loss": "The strength with the lowest loss on pictures that were held out was chosen.",
@@ -93,14 +97,22 @@ def number(value: Any) -> str:
     return f"{value:.4g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """How many of something.
+
+    >>> counted(1, "test picture"), counted(1200, "picture")
+    ('1 test picture', '1,200 pictures')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def score(evaluation: Evaluation) -> str:
     """One sentence: how many of how many, the share and its interval."""
     num_correct, num_images = int(evaluation.correct.sum()), len(evaluation.labels)
     part = PART_NAMES.get(evaluation.part, evaluation.part)
-    pictures = "picture" if num_images == 1 else "pictures"
     were = "was" if num_correct == 1 else "were"
     return (
-        f"Of {num_images:,} {part} {pictures} {num_correct:,} {were} classified correctly: "
+        f"Of {counted(num_images, f'{part} picture')} {num_correct:,} {were} classified correctly: "
         f"{percent(num_correct / num_images)} (95\xa0% interval {interval(wilson_interval(num_correct, num_images))})."
     )
 
@@ -142,15 +154,16 @@ def scored_before(times: int | None) -> str:
 def curves(run: Run, best: Mapping[str, Any]) -> str:
     """What the curves show, for those who do not see them."""
     first, last = run.history[0], run.history[-1]
+    over = f"Over {counted(len(run.history), 'epoch')}"
     if "val_accuracy" not in first:
         return (
-            f"Over {len(run.history):,} epochs training accuracy, of pictures as they were changed and mixed, went from "
+            f"{over} training accuracy, of pictures as they were changed and mixed, went from "
             f"{percent(first.get('accuracy'))} to {percent(last.get('accuracy'))}. Nothing was held out; the averaged weights "
             "of the last epoch were kept."
         )
     return (
-        f"Over {len(run.history):,} epochs validation accuracy went from {percent(first.get('val_accuracy'))} to "
-        f"{percent(best.get('val_accuracy'))} in epoch {number(best['epoch'])}, which was kept. "
+        f"{over} validation accuracy went from {percent(first.get('val_accuracy'))} to "
+        f"{percent(best.get('val_accuracy'))} in epoch {number(best['epoch'])}, its best. "
         f"Training accuracy ended at {percent(last.get('accuracy'))}."
     )
 
@@ -181,7 +194,7 @@ def pictures_on_page(shown: Evaluation, scored: NDArray[np.int64], num_maps: int
     """Which pictures the page holds, and how to get to them."""
     part, count = PART_NAMES.get(shown.part, shown.part), len(shown.labels)
     if len(scored) == count:
-        text = f"This page holds all {count:,} {part} pictures."
+        text = f"This page holds {'the one' if count == 1 else f'all {count:,}'} {part} picture{'' if count == 1 else 's'}."
     else:
         num_wrong, num_held = int((~shown.correct).sum()), int((~shown.correct[scored]).sum())
         errors = f"all {num_wrong:,} errors" if num_held == num_wrong else f"the worst {num_held:,} of {num_wrong:,} errors"
@@ -240,7 +253,8 @@ def comparison(found: Comparison) -> str:
     low, high = found.interval
     measured = (
         f"B - A is {points(found.difference)} points of accuracy (95\xa0% interval {points(low)} to {points(high)}; p = "
-        f"{found.p_value:.2g}, McNemar's exact test; {found.num_images:,} {PART_NAMES.get(found.part, found.part)} pictures, "
+        f"{found.p_value:.2g}, McNemar's exact test; "
+        f"{counted(found.num_images, f'{PART_NAMES.get(found.part, found.part)} picture')}, "
         f"of which {found.num_gained:,} gained and {found.num_lost:,} lost)."
     )
     if found.p_value >= 0.05:

@@ -31,7 +31,8 @@ def explain(
     Args:
         run: a run folder, a bundle folder or a zip of one, or what `fieldguide.load` returned: for many pictures that is
             quicker. Only a run folder knows its training pictures.
-        picture: a path, the bytes of a file, a `PIL.Image.Image`, or an RGB uint8 array (height, width, 3).
+        picture: a path, the bytes of a file, a `PIL.Image.Image`, or an RGB uint8 array (height, width, 3). A path that is not
+            there is looked for in the folder that the run learned from, whose pictures reports name like that.
         class_name: the class to ask about: why this one? The most probable one when None.
         num_nearest: how many training pictures to name.
         out: where to write the figure, a PNG; nowhere when None.
@@ -47,14 +48,20 @@ def explain(
         >>> fieldguide.explain("runs/dataset", "photo.jpg").place  # doctest: +SKIP
         'upper left'
     """
-    if out is not None and isinstance(picture, str | os.PathLike) and os.path.exists(out) and os.path.samefile(out, picture):
-        raise DatasetError(f"The figure would take the place of the picture {os.fspath(picture)!r}.\nhint: give another name.")
     classifier = run if isinstance(run, Classifier) else load(run, precision=precision)
+    root = training_pictures(classifier)
+    if isinstance(picture, str | os.PathLike):
+        if root is not None and not os.path.exists(picture) and (root / picture).is_file():
+            picture = root / picture
+        if out is not None and all(map(os.path.exists, (out, picture))) and os.path.samefile(out, picture):
+            raise DatasetError(
+                f"The figure would take the place of the picture {os.fspath(picture)!r}.\nhint: give another name."
+            )
     # The bundle of a run lies in its folder; one that was copied elsewhere, or unpacked, has nothing beside it.
     memory = read_memory(classifier.bundle.directory.parent / "evaluation")
     explained = explain_picture(classifier, picture, class_name=class_name, memory=memory, num_nearest=num_nearest)
     if out is not None:
-        write_bytes(Path(out).expanduser(), to_png(explanation_figure(explained, training_pictures(classifier))))
+        write_bytes(Path(out).expanduser(), to_png(explanation_figure(explained, root)))
     return explained
 
 

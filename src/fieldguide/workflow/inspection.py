@@ -92,7 +92,8 @@ def audit(
                 except DatasetError as error:  # the audit is not lost for it
                     not_measured = error
         if out is not None:
-            _write(Path(out).expanduser(), Path(index.root), found, decided, scanned, preprocessing, cache)
+            name = Path(source).expanduser().resolve().name
+            _write(Path(out).expanduser(), name, Path(index.root), found, decided, scanned, preprocessing, cache)
     if not_measured is not None and decided is not None:
         raise not_measured
     if not_measured is not None:
@@ -114,6 +115,7 @@ def audit_folder(source: str | os.PathLike[str], out: str | os.PathLike[str] | N
 
 def _write(
     directory: Path,
+    name: str,
     root: Path,
     found: Audit,
     decided: Review | None,
@@ -126,4 +128,4 @@ def _write(
     pictures = thumbnails(root, scanned, shown, preprocessing, cache)
     write_json(directory / "audit.json", found.to_json())
     write_text(directory / "review.csv", csv_text(review_rows(found, decided), COLUMNS))
-    write_text(directory / "audit.html", audit_page(found, name=root.name, thumbnails=pictures))
+    write_text(directory / "audit.html", audit_page(found, name=name, thumbnails=pictures))

@@ -7,7 +7,7 @@
   const data = JSON.parse(source.textContent);
   const find = (name) => dialog.querySelector(`[data-part="${name}"]`);
   const PAGE = 120; // tiles drawn at once
-  const state = { pictures: [], listed: [], drawn: 0, trail: [] };
+  const state = { pictures: [], total: 0, listed: [], drawn: 0, trail: [] };
 
   // --- what is known of a picture -----------------------------------------------------------------------------------
   const scored = [...Array(data.numScored).keys()];
@@ -22,6 +22,7 @@
   const confidence = (i) => (data.probabilities[i] ? data.probabilities[i][1] / 10000 : -1);
   const ofLabel = (i) => answers(i).reduce((found, a) => (a.number === data.label[i] ? a.share : found), 0);
   const isWrong = (i) => called(i) >= 0 && called(i) !== data.label[i];
+  const isRight = (i) => called(i) >= 0 && called(i) === data.label[i]; // neither, where no answer is known
   const percent = (share) => {
     const text = (100 * share).toFixed(1);
     if (share < 1 && text === "100.0") return "> 99.9\u00a0%";
@@ -46,7 +47,11 @@
       pictures: scored.filter((i) => data.bin[i] === bin),
     }),
     one: (i) => ({ title: data.path[i], pictures: [i] }),
-    finding: (number) => ({ title: "Pictures of this finding", pictures: data.findings[number] }),
+    finding: (number) => ({
+      title: "Pictures of this finding",
+      pictures: data.findings[number],
+      total: data.findingSizes[number],
+    }),
     slice: (family, part) => {
       const slice = data.slices[family];
       return {
@@ -57,8 +62,11 @@
   };
   const setOf = (name) => {
     const [kind, ...numbers] = name.split(":");
-    return sets[kind](...numbers.map(Number));
+    const set = sets[kind](...numbers.map(Number));
+    return { ...set, total: Math.max(set.total || 0, set.pictures.length) };
   };
+  // As in "48 of 166": of a large finding the page holds the first.
+  const held = (set) => (set.total > set.pictures.length ? `${set.pictures.length.toLocaleString("en")} of ` : "");
 
   const sorts = {
     worst: (a, b) => ofLabel(a) - ofLabel(b),
@@ -98,7 +106,7 @@
     const answer = find("called").value;
     const text = find("text").value.trim().toLowerCase();
     state.listed = state.pictures
-      .filter((i) => show === "all" || (show === "wrong" ? isWrong(i) : show === "right" ? !isWrong(i) : data.away[i]))
+      .filter((i) => show === "all" || (show === "wrong" ? isWrong(i) : show === "right" ? isRight(i) : data.away[i]))
       .filter((i) => label === "" || data.label[i] === Number(label))
       .filter((i) => answer === "" || called(i) === Number(answer))
       .filter((i) => !text || data.path[i].toLowerCase().includes(text))
@@ -106,9 +114,10 @@
     find("tiles").replaceChildren();
     state.drawn = 0;
     draw();
-    const held = data.numScored < data.numEvaluated ? " on this page" : "";
-    const some = state.listed.length < state.pictures.length ? `${state.listed.length.toLocaleString("en")} of ` : "";
-    find("count").textContent = some + counted(state.pictures.length) + held;
+    const isFiltered = state.listed.length < state.pictures.length;
+    const some = isFiltered ? `${state.listed.length.toLocaleString("en")} of ` : held(state);
+    const onPage = data.numScored < data.numEvaluated || held(state) ? " on this page" : "";
+    find("count").textContent = some + counted(isFiltered ? state.pictures.length : state.total) + onPage;
   };
 
   const tile = (i) => {
@@ -187,6 +196,9 @@
       }),
     );
 
+  // As Python's shlex.quote: in single quotes a POSIX shell takes every character as it is, but for the quote itself.
+  const shellQuoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
+
   const looked = (i) => {
     if (data.maps[i]) {
       const box = make("input", { type: "checkbox", checked: true });
@@ -194,8 +206,9 @@
       const text = ` where it looked: blue speaks for ${data.classes[called(i)]}, orange against it`;
       return make("label", { class: "small" }, box, text);
     }
-    const quoted = /^[\w./-]+$/.test(data.path[i]) ? data.path[i] : JSON.stringify(data.path[i]);
-    return make("p", { class: "small muted" }, "Where it looked: ", make("code", {}, `fieldguide explain ${data.directory} ${quoted}`));
+    const path = data.path[i].startsWith("-") ? `./${data.path[i]}` : data.path[i]; // which would be an option
+    const command = `fieldguide explain ${data.directory} ${shellQuoted(path)}`;
+    return make("p", { class: "small muted" }, "Where it looked: ", make("code", {}, command));
   };
 
   const nearest = (i) => {
@@ -224,7 +237,7 @@
   const facts = (i) => {
     const rows = [["labelled", data.classes[data.label[i]]]];
     if (called(i) >= 0) rows.push(["called", data.away[i] ? `none of these (nearest: ${data.classes[called(i)]})` : data.classes[called(i)]]);
-    if (data.novelty[i] !== null) rows.push(["novelty", `${data.novelty[i]} (above 1: none of these)`]);
+    if (data.novelty[i] !== null) rows.push(["novelty", data.reject ? `${data.novelty[i]} (above 1: none of these)` : String(data.novelty[i])]);
     if (isScored(i)) rows.push(["size", `${data.size[i][0]} x ${data.size[i][1]} px`]);
     if (isScored(i) && data.brightness[i] !== null) rows.push(["brightness", percent(data.brightness[i])]);
     if (data.leaked.includes(i)) rows.push(["copy", "a training picture is a copy of it"]);
@@ -273,6 +286,7 @@
   const show = (name) => {
     const set = setOf(name);
     state.pictures = set.pictures;
+    state.total = set.total;
     state.trail = [];
     find("title").textContent = set.title;
     for (const part of ["show", "label", "called", "text"]) find(part).value = part === "show" ? "all" : "";
@@ -310,16 +324,16 @@
     data.classes.forEach((name, number) => find(part).append(make("option", { value: number }, name)));
 
   // --- what in the page opens them ----------------------------------------------------------------------------------
-  const words = (count) => `, show ${counted(count)}`;
+  const words = (set) => `, show ${held(set)}${counted(set.total)}`;
   document.querySelectorAll("[data-open]").forEach((place) => {
     const name = place.dataset.open;
-    const count = setOf(name).pictures.length;
-    if (!count) return;
+    const set = setOf(name);
+    if (!set.pictures.length) return;
     if (place instanceof SVGElement) {
       place.ownerSVGElement.setAttribute("role", "group"); // what is inside an "img" is not told
       place.setAttribute("tabindex", "0");
       place.setAttribute("role", "button");
-      place.setAttribute("aria-label", setOf(name).title + words(count));
+      place.setAttribute("aria-label", set.title + words(set));
       place.classList.add("opens");
       place.addEventListener("click", () => show(name));
       place.addEventListener("keydown", (event) => {
@@ -332,13 +346,13 @@
     const button = make("button", { type: "button", class: place.hidden ? "" : "opens" });
     button.setAttribute("aria-haspopup", "dialog");
     if (place.hidden) {
-      button.textContent = `${place.dataset.text || "Show"} (${count.toLocaleString("en")})`;
+      button.textContent = `${place.dataset.text || "Show"} (${held(set)}${set.total.toLocaleString("en")})`;
       place.hidden = false;
       place.append(button);
     } else {
       // A link to the list of paths, for readers without a script, gives way to the button.
       button.append(...[...place.childNodes].flatMap((node) => (node.tagName === "A" ? [...node.childNodes] : [node])));
-      button.append(make("span", { class: "hidden" }, words(count)));
+      button.append(make("span", { class: "hidden" }, words(set)));
       place.replaceChildren(button);
     }
     button.addEventListener("click", () => show(name));
