@@ -258,7 +258,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 
     from fieldguide.storage import write_bytes
 
-    write_bytes(path, save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
+    write_bytes(path, save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:

@@ -287,7 +287,8 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
     """Expands files, folders (with their subfolders) and glob patterns into paths of pictures, in order.
 
     A path that does not exist, and a folder that cannot be read, are yielded as they are, so that their predictions can say
-    so. Files in folders that are not named as pictures are passed over.
+    so. Files in folders that are not named as pictures are passed over. A pattern gives each picture once, also where it
+    matches a folder and what is in it.
     """
     import glob
 
@@ -302,7 +303,7 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
             yield from (str(path / skipped.path) for skipped in left_out if skipped.reason == "unreadable")
         elif not path.exists() and glob.has_magic(text):
             matches = sorted(glob.glob(text, recursive=True))
-            yield from find_pictures(matches) if matches else [text]
+            yield from {str(Path(found)): found for found in find_pictures(matches)}.values() if matches else [text]
         else:
             yield text
 

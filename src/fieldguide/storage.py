@@ -238,8 +238,8 @@ def unpack_known(path: Path, marker: str, max_bytes: Mapping[str, int]) -> Path:
             markers = [
                 member
                 for member in members
-                if (name := PurePosixPath(member.filename)).name == marker
-                and any(str(name.with_name(other)) in present for other in others)
+                if (place := PurePosixPath(member.filename)).name == marker
+                and any(str(place.with_name(other)) in present for other in others)
             ]
             if len(markers) != 1:
                 raise BundleError(f"{path} holds {len(markers)} bundles; expected one.")

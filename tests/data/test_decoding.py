@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from fieldguide.data.decoding import Decoded, decode, load, read_file, shrink, thumbnail
+from fieldguide.data.decoding import Decoded, decode, from_image, load, read_file, shrink, thumbnail
 from fieldguide.errors import DecodeError
 from tests.conftest import as_bytes, noisy_picture
 
@@ -217,3 +218,58 @@ def test_a_thumbnail_is_a_small_jpeg_that_keeps_the_aspect():
 def test_decoded_pixels_are_writable_and_contiguous():
     decoded = decode(as_bytes(noisy_picture((1, 2, 3), 0), "PNG"), cover=COVER)
     assert isinstance(decoded, Decoded) and decoded.pixels.flags.c_contiguous and decoded.pixels.dtype == np.uint8
+
+
+def with_exif(content: bytes, exif: bytes) -> bytes:
+    """A PNG with that as its Exif, malformed or not."""
+    body = b"eXIf" + exif
+    chunk = len(exif).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    return content[:33] + chunk + content[33:]  # after the signature and IHDR
+
+
+@pytest.mark.parametrize(
+    "exif", [b"nothing of the kind", b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03" * 9, b"MM\0*\0\0\0\x08\0"]
+)
+def test_malformed_exif_is_no_damage_to_the_pixels(exif):
+    image = noisy_picture((200, 50, 40), 0)
+    content = as_bytes(image, "PNG")
+    assert np.array_equal(pixels_of(with_exif(content, exif)), np.asarray(image))
+    with pytest.raises(DecodeError, match="damaged"):
+        decode(with_exif(content, exif)[:-200], cover=COVER)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_every_orientation_is_turned_as_pillow_does_and_has_its_size(format_name, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = as_bytes(noisy_picture((200, 50, 40), 0, (40, 60)), format_name, exif=exif)
+    decoded = decode(content, cover=COVER)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB"))
+    assert np.array_equal(decoded.pixels, expected)
+    assert decoded.size == expected.shape[:2] == ((60, 40) if orientation > 4 else (40, 60))
+
+
+@pytest.mark.parametrize("kind", ["path", "stream", "draft", "loaded", "closed file"])
+def test_a_picture_that_is_open_in_pillow_is_left_as_it_is(kind, tmp_path):
+    path = tmp_path / "photo.jpg"
+    noisy_picture((200, 50, 40), 0, (600, 800)).save(path, quality=90)
+    image = Image.open(io.BytesIO(path.read_bytes()) if kind == "stream" else path)
+    if kind == "loaded":
+        image.load()
+    if kind == "draft":
+        image.draft("L", (400, 300))
+    if kind == "closed file":
+        image.close()
+        with pytest.raises(DecodeError):
+            from_image(image, cover=COVER)
+    size, mode = image.size, image.mode
+    if kind != "closed file":
+        decoded = from_image(image, cover=COVER)
+        if kind in ("path", "stream"):
+            assert np.array_equal(decoded.pixels, decode(path.read_bytes(), cover=COVER).pixels)
+            assert decoded.size == (600, 800)
+        image.load()
+    assert (image.size, image.mode) == (size, mode) == (((400, 300), "L") if kind == "draft" else ((800, 600), "RGB"))
+    if kind in ("path", "stream"):
+        assert np.array_equal(np.asarray(image), np.asarray(Image.open(path)))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,9 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+import fieldguide
 from fieldguide.classifier import Classifier
 from fieldguide.data import decoding
 from fieldguide.embedding.engine import Engine
@@ -134,6 +139,29 @@ def test_no_picture_is_turned_away_where_none_shall_be(tiny_classifier: Classifi
     onnx_file.write(classifier, tmp_path, metadata_of(classifier), ())
     received = onnx_file.load(tmp_path, "tensor")(noise(4, 32, 40, 3))
     assert received["novelty"].max() > 1 and not received["none_of_these"].any()
+
+
+@pytest.mark.parametrize("knows_novelty", [True, False])
+def test_the_snippet_runs_also_where_no_picture_was_kept_aside(
+    knows_novelty: bool,
+    tiny_classifier: Classifier,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    classifier = Classifier(tiny_classifier.bundle, precision="f32", reject=0.0)
+    if not knows_novelty:
+        classifier.certainty = dataclasses.replace(classifier.certainty, novelty=None)
+
+    def export(source: str, format_name: str, *, out: str) -> Any:
+        onnx_file.write(classifier, Path(out), metadata_of(classifier), ())
+        return SimpleNamespace(parity=SimpleNamespace(top1_agreement=1.0, max_abs_diff=0.0))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fieldguide, "export", export)
+    Image.fromarray(noise(50, 60, 3)).save("photo.jpg")
+    runpy.run_path(str(Path(__file__).parents[2] / "docs" / "snippets" / "run_onnx.py"))
+    assert capsys.readouterr().out.split()[-1] == classifier.predict("photo.jpg").nearest_class
 
 
 def test_the_file_says_what_it_is(exported: Path, tiny_classifier: Classifier) -> None:

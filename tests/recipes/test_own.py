@@ -21,7 +21,11 @@ from fieldguide.embedding.engine import Engine, network_of_graph, save_network  
 from fieldguide.errors import BundleError, RecipeError  # noqa: E402
 from fieldguide.evaluation.evaluate import read_evaluation  # noqa: E402
 from fieldguide.models.own_network import build_own, parts_of  # noqa: E402
+from fieldguide.recipes.own import Own  # noqa: E402
+from fieldguide.training.checkpoint import Checkpoints  # noqa: E402
+from tests.recipes.test_classic import data, pictures  # noqa: E402
 
+SMALL = fieldguide.Classic(image_size=(16, 20), epochs=1, min_steps=0, batch_size=8, precision="f32")
 SETTINGS = fieldguide.Classic(image_size=(24, 32), epochs=3, min_steps=0, batch_size=8, average_momentum=0.0)
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3)).astype(np.uint8)
 
@@ -150,6 +154,51 @@ def test_the_same_seed_gives_the_same_bytes_and_it_goes_on_where_it_was_cut_off(
     assert cut.interrupted == "SIGINT"
     resumed = fieldguide.train(tiny_folder, out=tmp_path / "cut", model=functional, recipe=SETTINGS, progress=False)
     assert shipped(resumed) == shipped(whole)
+
+
+class Scaled(keras.Model):
+    """What Keras can say of it is the same whatever it does."""
+
+    def __init__(self, num_classes: int, scale: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.scale, self.flat, self.top = scale, keras.layers.Flatten(), keras.layers.Dense(num_classes)
+
+    def call(self, x: Any) -> Any:
+        return self.top(self.flat(self.scale(x / 255.0)))
+
+
+def plain(activation: str = "relu", filters: int = 4, rate: float = 0.1) -> Callable[..., Any]:
+    def build(image_size: tuple[int, int], num_classes: int) -> Any:
+        pixels = keras.Input((*image_size, 3))
+        x = keras.layers.Conv2D(filters, 3, activation=activation)(keras.layers.Rescaling(1 / 255)(pixels))
+        x = keras.layers.Lambda(lambda x: 2 * x, name="relu")(x)
+        x = keras.layers.Dropout(rate)(keras.layers.GlobalAveragePooling2D()(x))
+        return keras.Model(pixels, keras.layers.Dense(num_classes)(x))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (plain(), plain("sigmoid")),
+        (plain(), plain(filters=5)),
+        (plain(), plain(rate=0.2)),
+        (lambda size, n: Scaled(n, keras.ops.relu), lambda size, n: Scaled(n, keras.ops.tanh)),
+    ],
+    ids=["activation", "filters", "dropout", "subclassed"],
+)
+def test_a_training_does_not_go_on_with_another_model(
+    first: Callable[..., Any], second: Callable[..., Any], tmp_path: Path
+) -> None:
+    def fit(build: Callable[..., Any]) -> Any:
+        session = {"checkpoints": Checkpoints(tmp_path, identity={})}
+        return Own(build, SMALL).fit(data(pictures(24, 1), pictures(6, 2), **session))
+
+    begun = fit(first)
+    with pytest.raises(RecipeError, match=r"model that the function gives was .* and is .* now\.\nhint: .*--out"):
+        fit(second)
+    assert fit(first).work == {**begun.work, "starts": 2}  # what was refused is no start
 
 
 def dense(image_size: tuple[int, int], *layers: Any) -> Any:

@@ -154,6 +154,7 @@ def test_with_a_budget_they_grow_by_the_clock() -> None:
         ({"grown_at": 0.0}, r"grown_at should be in \(0, 1\]"),
         ({"all_changes_from": 0}, "all_changes_from should be a whole number >= 1"),
         ({"cutmix": 1.5}, r"cutmix should be in \[0, 1\]"),
+        ({"max_enlargement": float("inf")}, "max_enlargement should be a number >= 1; received inf"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_with_the_range(changes: dict[str, Any], message: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from fieldguide.errors import RecipeError
 from fieldguide.recipes.classic import Classic
+from fieldguide.recipes.scratch import Scratch
 from fieldguide.recipes.settings import assignments_of, parse_assignments, plan_of, read_plan, with_settings
 from fieldguide.recipes.transfer import Transfer
 from fieldguide.records import Record
@@ -60,6 +61,9 @@ def test_a_setting_is_read_as_what_it_is(assignment: str, value: Any) -> None:
         ({"count": "5.5"}, "count should be a whole number; received '5.5'"),
         ({"count": True}, "count should be a whole number; received True"),
         ({"rate": "fast"}, "rate should be a number; received 'fast'"),
+        ({"rate": "inf"}, "rate should be a number; received 'inf'"),
+        ({"rate": float("nan")}, "rate should be a number; received nan"),
+        ({"rates": "1,-inf"}, "rates should be numbers"),
         ({"is_on": "maybe"}, "is_on should be true or false"),
         ({"size": "3"}, "size should be 2 whole numbers, as 96,96; received '3'"),
         ({"size": [1, 2, 3]}, "size should be 2 whole numbers"),
@@ -73,6 +77,16 @@ def test_a_wrong_setting_is_refused_with_what_was_expected(settings: dict[str, A
     with pytest.raises(RecipeError) as caught:
         with_settings(Anything(), settings)  # type: ignore[type-var]
     assert message in str(caught.value)
+
+
+def test_a_warm_up_that_nobody_gave_fits_into_the_epochs_that_were_given() -> None:
+    found = with_settings(Scratch(), {"epochs": "1"})
+    assert isinstance(found, Scratch) and (found.epochs, found.warmup_epochs) == (1, 0.5)
+    assert with_settings(Scratch(), {"epochs": "2"}) == Scratch(epochs=2)
+    with pytest.raises(RecipeError, match="warmup_epochs should be in"):
+        with_settings(Scratch(), {"epochs": "1", "warmup_epochs": "2"})
+    with pytest.raises(RecipeError, match="epochs should be a whole number >= 1; received 0"):
+        with_settings(Scratch(), {"epochs": "0"})
 
 
 def test_ranges_are_checked_by_the_recipe_itself() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import signal
 import struct
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -137,12 +140,33 @@ def test_a_decoder_that_takes_too_long_or_dies_is_replaced(classifier, red):
         assert answer.status_code == 422
         assert "seconds to decode" in answer.json()["predictions"][0]["error"]
         assert "fieldguide_decoders_replaced 1.0" in client.get("/metrics").text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no process can be stopped there")
+def test_a_decoder_that_dies_at_its_picture_is_replaced(classifier, red):
     with running(classifier) as client:
         (process,) = client.app._app.state.service.decoders._all
-        process.kill()
+        process.send_signal(signal.SIGSTOP)  # the picture finds it alive
+        threading.Timer(0.5, process.kill).start()
         answer = client.post("/v1/predict", content=red, headers=JPEG)
         assert (answer.status_code, answer.json()["predictions"][0]["error"]) == (422, "the decoder could not cope with it")
         assert client.post("/v1/predict", content=red, headers=JPEG).status_code == 200  # waits for the new one
+        assert "fieldguide_decoders_replaced 1.0" in client.get("/metrics").text
+
+
+def test_a_decoder_that_dies_while_it_waits_is_replaced_before_the_next_picture(classifier, red):
+    with running(classifier, num_workers=2) as client:
+        decoders = client.app._app.state.service.decoders
+        before = set(decoders._all)
+        for process in before:
+            process.kill()
+            client.portal.call(process.wait)
+        assert client.post("/v1/predict", content=red, headers=JPEG).status_code == 200
+        assert not before & decoders._all and decoders.num_alive >= 1
+        deadline = time.monotonic() + 30
+        while decoders.num_alive < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (decoders.num_alive, decoders.num_replaced) == (2, 2)
 
 
 def test_a_picture_that_asks_for_too_much_memory_harms_no_other(classifier, red):

@@ -84,6 +84,19 @@ def test_a_token_is_asked_for_where_there_is_one(classifier, red):
         assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("token", ["s3cret-ü", "s3cret-à", "s3cret-€", "s3cret"])
+def test_a_token_may_have_letters_beyond_ascii(classifier, token):
+    with running(classifier, token=token) as client:
+
+        def status(content: bytes) -> int:
+            return client.get("/v1/model", headers=[(b"authorization", b"Bearer " + content)]).status_code
+
+        assert status(token.encode("utf-8")) == 200
+        assert status(token.encode("latin-1", "replace")) == (401 if "€" in token else 200)
+        for wrong in (b"s3cret-", b"s3cret-?", "s3cret-Ã¼".encode(), b""):
+            assert status(wrong) == 401
+
+
 def test_only_its_own_names_are_answered_to(classifier):
     with running(classifier, hosts=("127.0.0.1", "[::1]", "localhost")) as client:
         for host in ("localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"):

@@ -64,3 +64,18 @@ def test_a_callback_that_takes_up_the_state_of_another_goes_on_as_it_would_have(
     learn(one, model, rest)
     learn(other, copy, rest)
     assert average_of(one) == average_of(other) != 0.0
+
+
+def test_weights_of_other_types_are_averaged_in_theirs_and_counters_are_taken_as_they_are() -> None:
+    half = keras.layers.Dense(1, use_bias=False, dtype="float16", kernel_initializer="zeros")
+    model = keras.Sequential([keras.Input((1,)), half, keras.layers.Normalization(axis=None)])
+    model.compile("sgd", "mse")
+    best = BestWeights(average_momentum=0.9)
+    best.set_model(model)
+    best.on_train_begin()
+    by_name = {weight.name: weight for weight in model.weights}
+    by_name["count"].assign(7)
+    learn(best, model, [2.0] * 4)
+    best.on_test_begin()
+    assert by_name["count"].numpy() == 7
+    assert by_name["kernel"].numpy().item() == pytest.approx((1 - (4 / 13) ** 4) * 2.0, rel=1e-3)

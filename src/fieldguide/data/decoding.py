@@ -18,17 +18,17 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from fieldguide.errors import DecodeError
 
-DECODER_VERSION = 1  # part of every cache key: raise it when any pixel can come out differently
+DECODER_VERSION = 2  # part of every cache key: raise it when any pixel can come out differently
 
 # Pillow's own name of each format -> the extensions it usually has. Formats that run other programs (EPS), that few
 # people have and many have attacked (FLI, PSD, FPX, ...) or that are no still pictures are left out.
@@ -52,6 +52,15 @@ MAX_DECLARED_PIXELS = 100_000_000
 MAX_DECODED_PIXELS = 40_000_000
 MAX_FILE_BYTES = 500_000_000
 _STRIP_PIXELS = 1_000_000
+_TURNS = {  # what undoes each Exif orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # Pillow warns from 89 million pixels on; the limits above take the place of that warning.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -133,13 +142,17 @@ def load(content: bytes, image_size: tuple[int, int], *, sixteen_bit_max: int | 
 
 
 def from_image(image: Image.Image, *, cover: tuple[int, int], sixteen_bit_max: int | None = None) -> Decoded:
-    """The same for a picture that is open in Pillow already.
+    """The same for a picture that is open in Pillow already; it keeps its size and its mode.
 
     Raises:
         DecodeError: as `decode`.
     """
     try:
-        return _decode(image, cover, sixteen_bit_max)
+        content = _untouched_content(image)
+        if content is not None:
+            with _open(content) as copy:
+                return _decode(copy, cover, sixteen_bit_max)
+        return _decode(image, cover, sixteen_bit_max, is_ours=False)
     except DecodeError:
         raise
     except Exception as error:
@@ -170,31 +183,61 @@ def _open(content: bytes) -> Image.Image:
         raise DecodeError("not_an_image", f"not a picture: {_describe(content)}") from error
 
 
-def _decode(image: Image.Image, cover: tuple[int, int], sixteen_bit_max: int | None) -> Decoded:
+def _untouched_content(image: Image.Image) -> bytes | None:
+    """The file of a JPEG that is open and was not decoded yet, so that it can be decoded as from its path; None otherwise."""
+    if not _is_jpeg(image) or image.fp is None or getattr(image.fp, "closed", False) or not image.tile or image.tell():
+        return None
+    position = image.fp.tell()
+    image.fp.seek(0)
+    content = image.fp.read()
+    image.fp.seek(position)
+    with _open(content) as copy:
+        is_same = (copy.size, copy.mode) == (image.size, image.mode)  # not where its owner has asked for a draft
+    return content if is_same else None
+
+
+def _is_jpeg(image: Image.Image) -> TypeGuard[ImageFile.ImageFile]:
+    return isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO")
+
+
+def _decode(image: Image.Image, cover: tuple[int, int], sixteen_bit_max: int | None, *, is_ours: bool = True) -> Decoded:
     width, height = image.size
     if width * height > MAX_DECLARED_PIXELS:
         raise DecodeError("too_large", f"{width} x {height} px is more than {MAX_DECLARED_PIXELS // 1_000_000} million pixels")
-    is_jpeg = isinstance(image, ImageFile.ImageFile) and image.format in ("JPEG", "MPO")
-    if not is_jpeg:
-        _refuse_to_decode(image.size)  # before Exif is asked for, since Pillow reads a PNG to its end for it
-    exif: Mapping[int, Any] = image.getexif() if image.format != "GIF" else {}
-    orientation = exif.get(0x0112, 1)
-    camera = " ".join(str(exif.get(tag, "")).strip(" \0") for tag in (0x010F, 0x0110)).strip()[:100]
+    is_jpeg = _is_jpeg(image)
+    if not is_jpeg:  # the pixels first: what is wrong with them is said, what is wrong with Exif is passed over
+        _refuse_to_decode(image.size)
+        image.load()
+        width, height = image.size  # of a TIFF, which Pillow turns by itself
+    orientation, camera = _exif_of(image)
     is_turned = orientation in (5, 6, 7, 8)
     if is_jpeg:
-        wanted = (2 * cover[0], 2 * cover[1]) if is_turned else (2 * cover[1], 2 * cover[0])
-        image.draft(None, wanted)
+        if is_ours:
+            image.draft(None, (2 * cover[0], 2 * cover[1]) if is_turned else (2 * cover[1], 2 * cover[0]))
         _refuse_to_decode(image.size)
-    image.load()
+        image.load()
     format_name, is_animated = image.format or "array", bool(getattr(image, "is_animated", False))
     brightest = None
     if image.mode.startswith(("I", "F")):
         image, brightest = _to_eight_bits(image, sixteen_bit_max)
-    if orientation in range(2, 9):
-        image = ImageOps.exif_transpose(image)
+    if orientation in _TURNS:
+        image = image.transpose(_TURNS[orientation])
     pixels = np.array(_to_rgb(image), dtype=np.uint8)
     size = (width, height) if is_turned else (height, width)
     return Decoded(pixels, format_name, size, brightest, is_animated, camera)
+
+
+def _exif_of(image: Image.Image) -> tuple[int, str]:
+    """(orientation, camera); (1, "") where there is no Exif, or none that can be read."""
+    if image.format == "GIF":
+        return 1, ""
+    try:
+        exif = image.getexif()
+        orientation = exif.get(0x0112, 1)
+        camera = " ".join(str(exif.get(tag, "")).strip(" \0") for tag in (0x010F, 0x0110)).strip()[:100]
+    except Exception:  # Pillow has no base class for what malformed Exif can make it raise
+        return 1, ""
+    return orientation if isinstance(orientation, int) else 1, camera
 
 
 def _refuse_to_decode(size: tuple[int, int]) -> None:
@@ -228,9 +271,7 @@ def _to_eight_bits(image: Image.Image, sixteen_bit_max: int | None) -> tuple[Ima
     eight_bits = np.empty(values.shape, np.uint8)
     for top, bottom in _strips(*image.size):
         eight_bits[top:bottom] = np.clip(np.rint(values[top:bottom].astype(np.float64) * scale), 0, 255)
-    result = Image.fromarray(eight_bits)
-    result.info.update({k: v for k, v in image.info.items() if k == "exif"})
-    return result, brightest
+    return Image.fromarray(eight_bits), brightest
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

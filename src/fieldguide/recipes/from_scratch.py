@@ -54,7 +54,7 @@ class FromScratch(Trained, ABC):
         check("optimizer", self.optimizer, self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
         check("cutmix", self.cutmix, 0 <= self.cutmix <= 1, "in [0, 1]")
         check_whole("all_changes_from", self.all_changes_from)
-        check("max_enlargement", self.max_enlargement, self.max_enlargement >= 1, ">= 1")
+        check("max_enlargement", self.max_enlargement, 1 <= self.max_enlargement < math.inf, "a number >= 1")
         check("max_rotation_degrees", self.max_rotation_degrees, 0 <= self.max_rotation_degrees <= 180, "in [0, 180]")
 
     def fitted_to_pictures(self, sizes: NDArray[np.int64]) -> Self:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from fieldguide.recipes.classic import Classic
 from fieldguide.recipes.fitted import Fitted
 from fieldguide.recipes.recipe import Recipe, TrainingData
 from fieldguide.recipes.registry import DEFAULT_RECIPE, recipe_of
+from fieldguide.storage import sha256
 
 _NUM_COMPARED = 8  # pictures on which Keras and the engine must agree
 _LARGEST_DIFFERENCE = 1e-3  # of a logit, relative to the largest
@@ -65,9 +67,11 @@ class Own:
 
         make_deterministic(data.seed)
         model = build_own(self.build, image_size=self.image_size, num_classes=data.num_classes)
-        self._check_engine(model, data)  # before minutes are spent on what could not ship
+        network = self._checked_network(model, data)  # before minutes are spent on what could not ship
+        if data.session.checkpoints is not None:
+            data.session.checkpoints.add_to_identity("SHA-256 of the model that the function gives", _digest(model, network))
         result = self.training.train_model(model, data)
-        self._check_engine(model, data)
+        self._checked_network(model, data)
         parts = parts_of(model)
         return Fitted(
             network=Network(OWN, self.image_size),
@@ -81,13 +85,14 @@ class Own:
             work=result.work,
         )
 
-    def _check_engine(self, model: Any, data: TrainingData) -> None:
-        """The engine must be able to run the network, and to give the same answers."""
+    def _checked_network(self, model: Any, data: TrainingData) -> Any:
+        """The `openvino.Model`: the engine must be able to run it, and to give the same answers."""
         from fieldguide.models.own_network import parts_of
 
         parts = parts_of(model)
         pixels = data.val.values[:_NUM_COMPARED]
-        ours = Engine(network_of_graph(parts.graph), precision="f32").embed(pixels) @ parts.kernel + parts.bias
+        network = network_of_graph(parts.graph)
+        ours = Engine(network, precision="f32").embed(pixels) @ parts.kernel + parts.bias
         theirs = np.asarray(model(pixels, training=False))
         difference = float(np.abs(ours - theirs).max())
         if not difference <= _LARGEST_DIFFERENCE * max(1.0, float(np.abs(theirs).max())):
@@ -95,6 +100,48 @@ class Own:
                 f"The engine gives other answers than Keras for this model: a logit differs by {difference:.2g}.\n"
                 "hint: a layer of it may behave otherwise each time it is called, as one that draws random numbers."
             )
+        return network
+
+
+def _digest(model: Any, network: Any) -> str:
+    """What a model of `build_own` is, apart from its numbers: Keras's configuration, and the operations of the engine.
+
+    The second tells what only the code of the user's layers says; the first, what only training has, such as dropout.
+    """
+    import keras
+
+    try:
+        config = keras.saving.serialize_keras_object(model.layers[2])
+    except Exception:  # classes that the user wrote can raise anything; most often they have no get_config
+        config = None
+    operations = [
+        (op.get_type_name(), [f"{end.get_element_type()}{end.get_partial_shape()}" for end in op.outputs()])
+        for op in network.get_ordered_ops()
+    ]
+    numbers: dict[str, int] = {}
+    _number_names(config, numbers)
+    return sha256(json.dumps([_renamed(config, numbers), operations], sort_keys=True, default=str).encode())
+
+
+def _number_names(config: Any, numbers: dict[str, int]) -> None:
+    """Collects the names of layers: Keras counts them up from call to call, so that their order stands for them."""
+    if isinstance(config, Mapping):
+        inner = config.get("config")
+        if isinstance(inner, Mapping) and isinstance(inner.get("name"), str) and config.get("class_name") != "DTypePolicy":
+            numbers.setdefault(inner["name"], len(numbers))
+    if isinstance(config, Mapping | list | tuple):
+        for value in config.values() if isinstance(config, Mapping) else config:
+            _number_names(value, numbers)
+
+
+def _renamed(config: Any, numbers: Mapping[str, int]) -> Any:
+    if isinstance(config, Mapping):
+        if config.get("class_name") == "__lambda__":
+            return None  # its code has the number of its line; the operations tell what it does
+        return {name: _renamed(value, numbers) for name, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [_renamed(value, numbers) for value in config]
+    return numbers.get(config, config) if isinstance(config, str) else config
 
 
 def own_recipe(build: Callable[[tuple[int, int], int], Any], training: Recipe) -> Own:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import re
 import types
@@ -114,6 +115,9 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
             advice = f"did you mean {close[0]}?" if close else f"it has {', '.join(kinds) or 'none'}."
             raise RecipeError(f"The recipe {recipe.name} has no setting {name!r}.\nhint: {advice}")
     values = {name: _converted(name, value, kinds[name]) for name, value in settings.items()}
+    epochs = values.get("epochs")
+    if epochs is not None and "warmup_epochs" not in values and getattr(recipe, "warmup_epochs", 0) > epochs:
+        values["warmup_epochs"] = epochs / 2  # nobody asked for a warm-up that is longer than the training
     return dataclasses.replace(recipe, **values)  # type: ignore[type-var]
 
 
@@ -154,7 +158,7 @@ def _read(value: Any, kind: Any) -> Any:
         return _WORDS[value.lower()] if kind is bool and value.lower() in _WORDS else _number(value, kind)
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):  # JSON, which keeps it, has no infinity
         raise ValueError
     return value
 
@@ -162,7 +166,7 @@ def _read(value: Any, kind: Any) -> Any:
 def _number(text: str, kind: Any) -> Any:
     if kind not in (int, float):
         raise ValueError
-    return kind(text)
+    return _read(kind(text), kind)
 
 
 def _described(kind: Any) -> str:

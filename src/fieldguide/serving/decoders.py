@@ -47,6 +47,7 @@ class Decoders:
         self._free: asyncio.LifoQueue[Process] = asyncio.LifoQueue()  # the one that worked last has warm caches
         self._all: set[Process] = set()
         self._chores: set[asyncio.Task[None]] = set()  # starting and ending of workers, beside the requests
+        self._watches: set[asyncio.Task[None]] = set()  # one for each worker, which ends with it
         self._is_closing = False
         self.num_replaced = 0
 
@@ -64,6 +65,7 @@ class Decoders:
         self._is_closing = True
         await asyncio.gather(*self._chores)
         await asyncio.gather(*(_end(process) for process in self._all))
+        await asyncio.gather(*self._watches)
         self._all.clear()
 
     async def decode(self, content: bytes) -> Prepared:
@@ -76,6 +78,8 @@ class Decoders:
         try:
             async with asyncio.timeout(self._limits.wait_seconds):
                 process = await self._free.get()
+                while process not in self._all or process.returncode is not None:  # it died while it waited for a picture
+                    process = await self._free.get()
         except TimeoutError:
             raise NoDecoderFree from None
         try:
@@ -118,8 +122,17 @@ class Decoders:
             raise
         self._all.add(process)
         self._free.put_nowait(process)
+        _remember(asyncio.create_task(self._watch(process)), self._watches)
+
+    async def _watch(self, process: Process) -> None:
+        """Replaces a worker that has died, also where no picture was under way to notice it."""
+        await process.wait()
+        if not self._is_closing:
+            self._replace(process)
 
     def _replace(self, process: Process) -> None:
+        if process not in self._all:
+            return  # it is being replaced
         self._all.discard(process)
         self.num_replaced += 1
 
@@ -131,9 +144,13 @@ class Decoders:
                 except (OSError, TimeoutError, asyncio.IncompleteReadError):  # the system is short of something
                     await asyncio.sleep(_RETRY_SECONDS)
 
-        task = asyncio.create_task(start_until_it_works())
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        _remember(asyncio.create_task(start_until_it_works()), self._chores)
+
+
+def _remember(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
+    """Keeps a task from being collected before it has ended."""
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 async def _end(process: Process) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import time
@@ -115,7 +116,8 @@ class Guard:
         if self._token is None:
             return True
         scheme, _, given = authorization.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token.encode())
+        content = given.strip(" \t").encode("latin-1")  # the bytes that were sent: Starlette reads a field as Latin-1
+        return scheme.lower() == "bearer" and any([hmac.compare_digest(content, token) for token in _bytes_of(self._token)])
 
     def _is_same_site(self, origin: str, host: str) -> bool:
         where = origin.partition("://")[2].lower()
@@ -190,6 +192,14 @@ async def _drain(headers: Headers, receive: Receive, max_bytes: int) -> bool:
     except TimeoutError:
         pass
     return False
+
+
+def _bytes_of(token: str) -> list[bytes]:
+    """A token as clients send it: curl and others write letters beyond ASCII as UTF-8, browsers and `requests` as Latin-1."""
+    spellings = [token.encode()]
+    with contextlib.suppress(UnicodeEncodeError):
+        spellings.append(token.encode("latin-1"))
+    return spellings
 
 
 def _declared(headers: Headers) -> int:

@@ -72,7 +72,10 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]  # one call, on all cores: in Python it cost as much as the step
     def _move(self, rate: Any) -> None:
         for average, weight in zip(self._average, self.model.weights, strict=True):
-            average.assign_add(rate * (weight.value - average))
+            if average.dtype.is_floating:
+                average.assign_add(tf.cast(rate, average.dtype) * (weight.value - average))
+            else:  # a counter, of which there is no average
+                average.assign(weight.value)
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Puts the average in the place of the weights."""

@@ -53,6 +53,10 @@ class Checkpoints:
         self._identity = json.loads(json.dumps(identity))
         self._say = say
 
+    def add_to_identity(self, name: str, value: Any) -> None:
+        """Adds what is known only when training is about to begin."""
+        self._identity[name] = value
+
     def save(self, checkpoint: Checkpoint) -> bool:
         """Writes a checkpoint and removes all but the two newest; returns whether it could be written.
 

@@ -214,7 +214,8 @@ def _assign_all(variables: Sequence[Any], values: Sequence[NDArray[Any]], group:
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
         raise RecipeError(
             f"The checkpoint's {group} variables are not those of this network.\n"
-            "hint: it was made by another version of fieldguide or Keras; begin again in another folder with --out."
+            "hint: it was made by another version of fieldguide or Keras, or the network is built otherwise now; begin again "
+            "in another folder with --out."
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
