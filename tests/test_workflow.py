@@ -53,11 +53,12 @@ def test_scores_name_leaks_and_the_out_of_fold_validation(run_folder):
 def test_prediction_takes_paths_bytes_pictures_arrays_and_lists(run_folder, photos):
     classifier = fieldguide.load(run_folder)
     path = photos / "test_set" / "blue" / "000.jpg"
-    image = Image.open(path)
-    array = np.asarray(image)
     one = classifier.predict(path)
     assert one.class_name == "blue" and one.path == str(path)
-    for other in (str(path), path.read_bytes(), Image.open(path), array):
+    with Image.open(path) as image:
+        assert classifier.predict(image).probabilities == one.probabilities
+        array = np.asarray(image)
+    for other in (str(path), path.read_bytes(), array):
         assert classifier.predict(other).probabilities == one.probabilities
     many = classifier.predict([path, photos / "test_set" / "red" / "000.jpg", array])
     assert [p.class_name for p in many] == ["blue", "red", "blue"]
