@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.data.parallel import one_blas_thread, own_threads
+from fieldguide.data.parallel import own_threads, slices
 
 _ROWS_PER_BLOCK = 512
 _COLUMNS_PER_BLOCK = 8192
@@ -77,8 +77,8 @@ def principal_axes(embeddings: NDArray[Any], *, num_axes: int = 128) -> Axes:
     sample = np.asarray(embeddings[:: -(-len(embeddings) // _MOST_FOR_AXES)], np.float32)
     mean = sample.mean(axis=0)
     centred = sample - mean
-    with one_blas_thread():
-        products = centred.T @ centred
+    with own_threads() as pool:
+        products = sum(pool.map(lambda rows: centred[rows].T @ centred[rows], slices(len(centred), _MOST_FOR_AXES // 2)))
         axes = np.random.default_rng(0).standard_normal((len(products), min(num_axes, len(products)))).astype(np.float32)
         for _ in range(_AXIS_STEPS):
             axes, _ = np.linalg.qr(products @ axes)

@@ -381,6 +381,5 @@ class _Pass:
 
 def is_misnamed(path: str, format_name: str) -> bool:
     """Whether a picture's extension is of another format than its content."""
-    extension = Path(path).suffix.lower()
     usual = FORMATS.get("JPEG" if format_name == "MPO" else format_name)
-    return usual is not None and extension not in usual
+    return usual is not None and not path.lower().endswith(tuple(usual))

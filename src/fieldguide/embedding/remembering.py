@@ -34,7 +34,7 @@ def remembers_last(function: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def _key(args: tuple[Any, ...]) -> bytes:
-    digest = hashlib.blake2b()
+    digest = hashlib.sha256()  # which processors have instructions for
     for x in args:
         if isinstance(x, np.ndarray):
             digest.update(f"{x.shape} {x.dtype};".encode())
