@@ -6,7 +6,7 @@ https://doi.org/10.1016/S0047-259X(03)00096-4, for the shrinkage, which follows 
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
@@ -113,19 +113,20 @@ def hold_out(embeddings: NDArray[Any], labels: NDArray[np.int64], folds: NDArray
     positions = np.flatnonzero(folds >= 0)
     distances = np.empty((len(positions), num_classes), np.float32)
     with own_threads() as pool:
-        fold_numbers = range(-1, int(folds.max()) + 1)
-        sums = list(pool.map(lambda fold: _Sums.of(embeddings, labels, folds == fold, center, num_classes), fold_numbers))
-        total = functools.reduce(_Sums.__add__, sums)
+        numbers = np.unique(folds).tolist()
+        parts = pool.map(lambda fold: _Sums.of(embeddings, labels, folds == fold, center, num_classes), numbers)
+        sums = dict(zip(numbers, parts, strict=True))
+        total = _Sums.of_all(list(sums.values()))
         shrinkage = _shrinkage(embeddings, labels, center, total, pool)
 
         def measure(fold: int) -> None:
             mine = folds[positions] == fold
-            others = (total - sums[fold + 1]).gaussians(center, shrinkage)
+            others = (total - sums[fold]).gaussians(center, shrinkage)
             distances[mine] = others.distances(embeddings[positions[mine]])
 
-        numbers = np.unique(folds[positions]).tolist()
+        numbers = [number for number in numbers if number >= 0]
         list(pool.map(measure, numbers))
-    two_folds = tuple(sums[number + 1] for number in numbers[:2])
+    two_folds = tuple(sums[number] for number in numbers[:2])
     return HeldOut(positions, distances, center, total, shrinkage, two_folds, np.flatnonzero(folds == numbers[0]))
 
 
@@ -172,8 +173,16 @@ class _Sums:
                 products += x.T @ x
         return cls(counts, totals, products)
 
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(self.counts + other.counts, self.totals + other.totals, self.products + other.products)
+    @classmethod
+    def of_all(cls, parts: Sequence[_Sums]) -> Self:
+        """The sum of several."""
+        total = cls(parts[0].counts.copy(), parts[0].totals.copy(), parts[0].products.copy())
+        for part in parts[1:]:
+            for mine, more in zip(
+                (total.counts, total.totals, total.products), (part.counts, part.totals, part.products), strict=True
+            ):
+                mine += more
+        return total
 
     def __sub__(self, other: _Sums) -> _Sums:
         return _Sums(self.counts - other.counts, self.totals - other.totals, self.products - other.products)

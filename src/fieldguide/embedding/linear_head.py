@@ -233,10 +233,13 @@ class Scaling:
         )
         if len(embeddings) > _ROWS_PER_CHUNK:
             return scaling
-        pieces = pool.map(
-            lambda rows: scaling.standardise(embeddings[rows]) @ scaling.axes, slices(len(embeddings), _ROWS_PER_PIECE)
-        )
-        return replace(scaling, turned=np.concatenate(list(pieces)))
+        turned = np.empty((len(embeddings), size), np.float32)
+
+        def turn(rows: slice) -> None:
+            np.matmul(scaling.standardise(embeddings[rows]), scaling.axes, out=turned[rows])
+
+        list(pool.map(turn, slices(len(embeddings), _ROWS_PER_PIECE)))
+        return replace(scaling, turned=turned)
 
     @classmethod
     def _of_few(cls, embeddings: NDArray[np.float32]) -> Scaling:
