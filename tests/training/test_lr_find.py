@@ -17,9 +17,11 @@ from fieldguide import training, workflow
 training.import_tensorflow()
 
 from fieldguide.cli import main  # noqa: E402
+from fieldguide.data.scan import Scan  # noqa: E402
 from fieldguide.errors import RecipeError  # noqa: E402
 from fieldguide.recipes.recipe import TrainingData  # noqa: E402
-from fieldguide.records import LearningRates  # noqa: E402
+from fieldguide.records import ImageIndex, LearningRates, Preprocessing  # noqa: E402
+from fieldguide.workflow import rates  # noqa: E402
 from fieldguide.training.lr_find import Sweep, smooth  # noqa: E402
 
 SMALL = fieldguide.Classic(image_size=(32, 32), filters=(8, 8), units=16, batch_size=16)
@@ -103,11 +105,20 @@ def test_it_learns_from_pictures_of_the_size_that_a_training_takes(tiny_folder: 
         return LearningRates(self.name, (0.1,), (1.0,), (1.0,), 0.1)
 
     monkeypatch.setattr(fieldguide.Classic, "find_learning_rate", find)
-    for recipe in (fieldguide.Classic(), fieldguide.Classic(max_enlargement=4.0)):
+    read_again: list[tuple[int, int]] = []
+    original = rates.scan_pixels
+
+    def scan_pixels(index: ImageIndex, scanned: Scan, preprocessing: Preprocessing, *args: Any, **options: Any) -> Scan:
+        read_again.append(preprocessing.image_size)
+        return original(index, scanned, preprocessing, *args, **options)
+
+    monkeypatch.setattr(rates, "scan_pixels", scan_pixels)
+    for recipe in (fieldguide.Classic(max_enlargement=4.0), fieldguide.Classic()):
         fieldguide.lr_find(tiny_folder, recipe=recipe, progress=False)
     side = fieldguide.Classic().fitted_to_pictures(np.array([[40, 48]])).image_size[0]
     assert side < 96
-    assert shapes == [(51, side, side, 3), (51, 96, 96, 3)]
+    assert shapes == [(51, 96, 96, 3), (51, side, side, 3)]
+    assert read_again == [(side, side)]  # only where another size is wanted
 
 
 def test_a_recipe_without_a_rate_and_a_range_that_is_none_are_refused(tiny_folder: Path) -> None:

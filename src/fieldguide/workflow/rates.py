@@ -9,6 +9,7 @@ from typing import Any
 from fieldguide.data.cache import Cache
 from fieldguide.data.copies import find_copies
 from fieldguide.data.index import index_folder
+from fieldguide.data.scan import keep_pixels
 from fieldguide.data.split import split_images
 from fieldguide.errors import RecipeError
 from fieldguide.recipes.recipe import Recipe
@@ -62,10 +63,12 @@ def lr_find(
     index = index_folder(source, **folder)
     with Cache() as cache:
         preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=white)
-        scanned = scan_with_progress(index, preprocessing, cache, consumer=None, title="scan", progress=progress)
+        consumer = keep_pixels(preprocessing)
+        scanned = scan_with_progress(index, preprocessing, cache, consumer=consumer, title="reading", progress=progress)
         recipe, _ = fitted_to_pictures(recipe, scanned)
-        preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=white)
-        scanned = scan_pixels(index, scanned, preprocessing, cache, progress=progress)
+        if recipe.image_size != preprocessing.image_size:  # small pictures, which are read again in no time
+            preprocessing = Preprocessing(recipe.image_size, sixteen_bit_max=white)
+            scanned = scan_pixels(index, scanned, preprocessing, cache, progress=progress)
     split = split_images(scanned.images, index.class_names, pixel_hashes=find_copies(scanned).keys, seed=seed, root=index.root)
     data = training_data(scanned, split, seed=seed, session=Session())
     find: Callable[..., LearningRates] = getattr(recipe, "find_learning_rate")  # noqa: B009 - not of every recipe
