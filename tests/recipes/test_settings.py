@@ -79,12 +79,11 @@ def test_a_wrong_setting_is_refused_with_what_was_expected(settings: dict[str, A
     assert message in str(caught.value)
 
 
-def test_a_warm_up_that_nobody_gave_fits_into_the_epochs_that_were_given() -> None:
-    found = with_settings(Scratch(), {"epochs": "1"})
-    assert isinstance(found, Scratch) and (found.epochs, found.warmup_epochs) == (1, 0.5)
-    assert with_settings(Scratch(), {"epochs": "2"}) == Scratch(epochs=2)
+def test_a_warm_up_takes_at_most_half_of_the_epochs_that_there_are() -> None:
+    assert with_settings(Scratch(), {"epochs": "1"}) == Scratch(epochs=1)
+    assert [Scratch()._settings(epochs).warmup_epochs for epochs in (1, 3, 4, 190)] == [0.5, 1.5, 2.0, 2.0]
     with pytest.raises(RecipeError, match="warmup_epochs should be in"):
-        with_settings(Scratch(), {"epochs": "1", "warmup_epochs": "2"})
+        with_settings(Scratch(), {"epochs": "1", "warmup_epochs": "3"})
     with pytest.raises(RecipeError, match="epochs should be a whole number >= 1; received 0"):
         with_settings(Scratch(), {"epochs": "0"})
 

@@ -115,9 +115,6 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
             advice = f"did you mean {close[0]}?" if close else f"it has {', '.join(kinds) or 'none'}."
             raise RecipeError(f"The recipe {recipe.name} has no setting {name!r}.\nhint: {advice}")
     values = {name: _converted(name, value, kinds[name]) for name, value in settings.items()}
-    epochs = values.get("epochs")
-    if epochs is not None and "warmup_epochs" not in values and getattr(recipe, "warmup_epochs", 0) > epochs:
-        values["warmup_epochs"] = epochs / 2  # nobody asked for a warm-up that is longer than the training
     return dataclasses.replace(recipe, **values)  # type: ignore[type-var]
 
 

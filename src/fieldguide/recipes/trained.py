@@ -35,7 +35,7 @@ class Trained(Record, ABC):
     learning_rate: float = 0.002  # peak, after the warm-up
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
-    warmup_epochs: float = 1.0
+    warmup_epochs: float = 1.0  # at most half of the epochs that there are
     average_momentum: float = 0.998  # of the moving average of the weights, per batch; 0 turns it off
     horizontal_flip: bool = True  # turn it off where left and right matter, as for digits and letters
     test_time_flip: bool = True  # the answer is that for the picture and its mirror image together; not without horizontal_flip
@@ -58,7 +58,8 @@ class Trained(Record, ABC):
             check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
         for name in ("weight_decay", "brightness", "contrast", "saturation", "mixup"):
             check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "in [0, 1]")
-        check("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= self.epochs, "in [0, epochs]")
+        most = max(self.epochs, type(self).warmup_epochs)  # what nobody gave is no mistake of theirs, however few the epochs
+        check("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= most, "in [0, epochs]")
 
     @property
     def answers_for_mirrored(self) -> bool:
@@ -141,7 +142,7 @@ class Trained(Record, ABC):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             label_smoothing=self.label_smoothing,
-            warmup_epochs=self.warmup_epochs,
+            warmup_epochs=min(self.warmup_epochs, epochs / 2),
             average_momentum=self.average_momentum,
             augmentation=Augmentation(
                 horizontal_flip=self.horizontal_flip,
