@@ -52,7 +52,7 @@ MAX_DECLARED_PIXELS = 100_000_000
 MAX_DECODED_PIXELS = 40_000_000
 MAX_FILE_BYTES = 500_000_000
 _STRIP_PIXELS = 1_000_000
-_TURNS = {  # what undoes each Exif orientation
+_TURNS = {  # what undoes each Exif orientation; Pillow's exif_transpose writes Exif anew, and fails where a tag is malformed
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,

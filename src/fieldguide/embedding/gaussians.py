@@ -41,7 +41,8 @@ class Gaussians:
     def distances(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
         """(num_images, embedding_size) -> (num_images, num_classes): from each class.
 
-        Solves for the pictures instead of inverting the triangle, which is less work for fewer than some thousand of them.
+        Solves for the pictures instead of inverting the triangle: less work where they are fewer than numbers in an embedding,
+        as those of a fold mostly are.
         """
         from scipy.linalg import solve_triangular
 

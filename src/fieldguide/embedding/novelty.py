@@ -5,10 +5,8 @@ the spread that pictures of one class have in that direction, so a step that no 
 much. The probabilities cannot tell that: they say which class is nearest, however far away all of them are.
 
 Where the border lies is learned from pictures that were held out, never from those the Gaussians were fitted to: to these
-everything lies close, and a border drawn there would turn most new pictures of the user's own away.
-
-Sources: Lee et al. 2018, https://arxiv.org/abs/1807.03888, for the distance; Ledoit and Wolf 2004,
-https://doi.org/10.1016/S0047-259X(03)00096-4, for the shrinkage, which follows from the spread itself and needs no search.
+everything lies close, and a border drawn there would turn most new pictures of the user's own away. The Gaussians, and their
+sources, are in `embedding.gaussians`.
 """
 
 from __future__ import annotations

@@ -49,10 +49,10 @@ def explain(
         'upper left'
     """
     classifier = run if isinstance(run, Classifier) else load(run, precision=precision)
-    root = training_pictures(classifier)
     if isinstance(picture, str | os.PathLike):
-        if root is not None and not os.path.exists(picture) and (root / picture).is_file():
-            picture = root / picture
+        if not os.path.exists(picture):
+            root = training_pictures(classifier)
+            picture = root / picture if root is not None and (root / picture).is_file() else picture
         if out is not None and all(map(os.path.exists, (out, picture))) and os.path.samefile(out, picture):
             raise DatasetError(
                 f"The figure would take the place of the picture {os.fspath(picture)!r}.\nhint: give another name."
@@ -61,7 +61,7 @@ def explain(
     memory = read_memory(classifier.bundle.directory.parent / "evaluation")
     explained = explain_picture(classifier, picture, class_name=class_name, memory=memory, num_nearest=num_nearest)
     if out is not None:
-        write_bytes(Path(out).expanduser(), to_png(explanation_figure(explained, root)))
+        write_bytes(Path(out).expanduser(), to_png(explanation_figure(explained, training_pictures(classifier))))
     return explained
 
 
