@@ -21,8 +21,8 @@ from fieldguide.data.scan import Scan  # noqa: E402
 from fieldguide.errors import RecipeError  # noqa: E402
 from fieldguide.recipes.recipe import TrainingData  # noqa: E402
 from fieldguide.records import ImageIndex, LearningRates, Preprocessing  # noqa: E402
-from fieldguide.workflow import rates  # noqa: E402
 from fieldguide.training.lr_find import Sweep, smooth  # noqa: E402
+from fieldguide.workflow import rates  # noqa: E402
 
 SMALL = fieldguide.Classic(image_size=(32, 32), filters=(8, 8), units=16, batch_size=16)
 
