@@ -76,7 +76,7 @@ def what_if_lines(measured: Mapping[str, Any] | None) -> Iterator[str]:
     if measured:
         low, high = measured["interval"]
         yield (
-            f"what if:  {measured['num_excluded']:,} pictures excluded and {measured['num_relabelled']:,} relabelled: "
+            f"what if:  {measured['num_excluded']:,} excluded and {measured['num_relabelled']:,} relabelled: "
             f"{measured['accuracy_with']:.2%} instead of {measured['accuracy_without']:.2%} right on the "
             f"{measured['num_images']:,} others ({100 * measured['difference']:+.2f} points, 95 % interval "
             f"{100 * low:+.2f} to {100 * high:+.2f}; cross-validation)"
